@@ -1,0 +1,197 @@
+"""Settings: one TOML file, then environment variables over it, validated whole before anything starts.
+
+`SES_STREAMS_KAFKA__BROKERS=…` sets `[kafka] brokers`: the section and the name, joined by two underscores; lists are
+given as TOML (`["a", "b"]`). `SES_STREAMS_CONFIG` names the file. Secrets are `Secret`s: they never print.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from connectors.errors import SettingsError
+
+PREFIX: Final = "SES_STREAMS_"
+
+
+class Secret(str):
+    """A string that does not show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Kafka(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the topics are."""
+
+    brokers: str = "localhost:9092"
+    """Bootstrap servers, comma-separated."""
+    partitions: Annotated[int, Meta(ge=1, le=512)] = 12
+    """Of every topic we create."""
+    replication: Annotated[int, Meta(ge=1, le=9)] = 3
+    """Replication factor of every topic we create."""
+    schema_registry: str = ""
+    """URL of a Confluent-compatible schema registry; empty: single-object encoding, no registry needed."""
+    compression: Literal["none", "gzip", "lz4"] = "lz4"
+    rebalance_timeout_ms: Annotated[int, Meta(ge=1000, le=300_000)] = 60_000
+    """How long a consumer group waits for its members; the embedded broker wants it short."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
+    sasl_username: str = ""
+    sasl_password: Secret = Secret("")
+
+
+class ClickHouse(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where results land."""
+
+    dsn: Secret = Secret("")
+    """`clickhouse://user:password@host:8123/ses` or `chdb:///path`. Empty: embedded, in the data directory."""
+
+
+class Privacy(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is stored of people."""
+
+    pii: Literal["hashed", "plain"] = "hashed"
+    """`hashed`: recipient addresses are stored as a keyed hash beside their domain."""
+    pii_key: Secret = Secret("")
+    """Key of the hash. Wanted by a production bridge unless `pii = "plain"`; an embedded instance makes its own."""
+
+
+class Counting(Struct, frozen=True, forbid_unknown_fields=True):
+    """How events are attributed and counted."""
+
+    campaign_tag: str = ""
+    """Message tag that names the campaign when Feedback-ID `a` is not set."""
+    unknown_providers_report: bool = False
+    """Whether deliveries at providers that are not in the table count as eligible for complaints."""
+    retention_days: Annotated[int, Meta(ge=1, le=400)] = 14
+    """Cohort hours a worker keeps in memory; older ones live in ClickHouse alone."""
+
+
+class SqsQueue(Struct, frozen=True, forbid_unknown_fields=True):
+    """One SQS queue: of SNS notifications, EventBridge events or S3 notifications, mixed as they come."""
+
+    url: str
+    region: str = ""
+    role_arn: str = ""
+    """Role to assume for this queue and the objects its messages name."""
+    endpoint_url: str = ""
+    """Other than AWS's own, for local stand-ins."""
+    pollers: Annotated[int, Meta(ge=1, le=64)] = 2
+    visibility_s: Annotated[int, Meta(ge=10, le=43_200)] = 60
+    """Visibility timeout; extended while a message is in work."""
+    verify_signatures: bool = False
+    """Verify SNS signatures of enveloped messages (the queue's policy already authenticates)."""
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True):
+    """The endpoint for Firehose (`/firehose`) and SNS (`/sns`)."""
+
+    bind: str = ""
+    """`host:port`; empty: no endpoint."""
+    firehose_access_key: Secret = Secret("")
+    """What Firehose must send as `X-Amz-Firehose-Access-Key`; empty: none wanted."""
+    sns_topics: tuple[str, ...] = ()
+    """Topic ARNs whose subscriptions are confirmed and whose messages are taken; any other is refused."""
+    sns_certificate_hosts: tuple[str, ...] = ()
+    """Hosts trusted for signing certificates besides `sns.<region>.amazonaws.com[.cn]`."""
+    tls_certificate: str = ""
+    """PEM file; empty: plain HTTP, for use behind a load balancer that terminates TLS."""
+    tls_key: str = ""
+
+
+class Bridge(Struct, frozen=True, forbid_unknown_fields=True):
+    """How sources are read."""
+
+    acknowledge: Literal["kafka", "landed"] = "kafka"
+    """When a source is acknowledged: once Kafka has its events, or once ClickHouse has them."""
+    max_in_flight_mb: Annotated[int, Meta(ge=1, le=4096)] = 64
+    """Encoded blocks on their way to Kafka at the most; sources wait beyond it."""
+    queues: tuple[SqsQueue, ...] = ()
+    http: Http = Http()
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything, validated."""
+
+    kafka: Kafka = Kafka()
+    clickhouse: ClickHouse = ClickHouse()
+    privacy: Privacy = Privacy()
+    counting: Counting = Counting()
+    bridge: Bridge = field(default_factory=Bridge)
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Read the file (if any), lay the environment over it, validate.
+
+    Raises:
+        SettingsError: with the setting's name and what is wrong with it.
+    """
+    chosen = path or (Path(name) if (name := environment.get(PREFIX + "CONFIG")) else None)
+    tree = _read(chosen) if chosen else {}
+    _overlay(tree, environment)
+    try:
+        settings = msgspec.convert(tree, Settings, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        where = f"{chosen}: " if chosen else ""
+        raise SettingsError(f"{where}{_sentence(error)}") from None
+    _check(settings)
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+
+
+def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Lay `SES_STREAMS_SECTION__NAME` variables over the tree."""
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or "__" not in variable:
+            continue
+        *sections, name = variable.removeprefix(PREFIX).lower().split("__")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise SettingsError(f"{variable}: {section} is not a section")
+        node[name] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """A TOML value where the text is one, else the text itself."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return value if isinstance(value, bool | int | list | dict) else text
+
+
+def _secret(kind: type, value: Any) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise TypeError(f"expected text, got {type(value).__name__}")
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    text, _, where = str(error).partition(" - at `$")
+    return f"setting {where.rstrip('`').lstrip('.')}: {text}" if where else f"settings: {text}"
+
+
+def _check(settings: Settings) -> None:
+    http = settings.bridge.http
+    if bool(http.tls_certificate) != bool(http.tls_key):
+        raise SettingsError("bridge.http.tls_certificate and bridge.http.tls_key go together: set both or neither")
+    if settings.kafka.sasl_mechanism and not settings.kafka.security_protocol.startswith("SASL_"):
+        raise SettingsError("kafka.sasl_mechanism wants kafka.security_protocol to be SASL_PLAINTEXT or SASL_SSL")

@@ -1,0 +1,1 @@
+"""The stream processing: pure functions, and the Faust app that calls them."""

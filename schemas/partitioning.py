@@ -1,0 +1,15 @@
+"""Which partition a key belongs to: CRC-32 of the key modulo the number of partitions, for every topic of ours."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+
+def of_message(message_id: str, partitions: int) -> int:
+    """Partition of `ses.events` for a message: all its events meet there."""
+    return crc32(message_id.encode(errors="surrogatepass")) % partitions
+
+
+def of_key(dimension: str, value: str, partitions: int) -> int:
+    """Partition of `ses.counts` and `ses.rates` for a (dimension, value)."""
+    return crc32(f"{dimension}\0{value}".encode(errors="surrogatepass")) % partitions
