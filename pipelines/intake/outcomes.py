@@ -1,0 +1,62 @@
+"""What a document can turn out to be, besides a `DeadLetter`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.ses import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class SesPayload:
+    """An SES event or legacy notification, decoded."""
+
+    payload: Payload
+    raw: bytes
+    """Its JSON, as found."""
+    path: str
+    """`sns`, `eventbridge`, `firehose` or `file`."""
+    position: str
+    """Where in the envelopes of its document it was: `0.2` is the third record of the first; empty if bare."""
+    account: str
+    """Account of the EventBridge or SNS envelope; empty if there is none. What `mail` says takes precedence."""
+    region: str
+    """Region of the envelope, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """An S3 object that an S3 notification or an EventBridge S3 event announces."""
+
+    bucket: str
+    key: str
+    """Decoded: ready for GetObject."""
+    version_id: str
+    """Empty where the bucket is not versioned."""
+    size: int
+    """Bytes; -1 where the notification does not say."""
+    region: str
+    event_name: str
+    """`ObjectCreated:Put`, `Object Created`, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """An SNS SubscriptionConfirmation. Whether to visit `subscribe_url` is the endpoint's decision."""
+
+    type: Literal["SubscriptionConfirmation"]
+    topic_arn: str
+    token: str
+    subscribe_url: str
+    message_id: str
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A message about the plumbing, not about mail: acknowledged and counted, nothing more."""
+
+    kind: str
+    """`s3_test_event`, `s3_delete`, `setup_notification`, `topic_validated`, `subscription_succeeded`,
+    `unsubscribe_confirmation`, `eventbridge_other`, `empty_record`."""

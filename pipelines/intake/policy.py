@@ -1,0 +1,20 @@
+"""What of normalisation is a setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class NormalisePolicy:
+    """Settings of `Normaliser`; see `[privacy]` and `[counting]`."""
+
+    pii: Literal["hashed", "plain"] = "hashed"
+    """Whether recipient addresses are stored as a keyed hash or as they are."""
+    pii_key: bytes = field(default=b"", repr=False)
+    """Key of the hash."""
+    campaign_tag: str = ""
+    """Message tag that names the campaign when Feedback-ID `a` is not set."""
+    unknown_providers_report: bool = False
+    """Whether providers that are not in the table report complaints."""
