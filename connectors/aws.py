@@ -1,4 +1,4 @@
-"""AWS clients: the default credential chain, a role to assume where a source names one, errors as sentences."""
+"""AWS clients: the default credential chain, a role where a source names one, errors as sentences."""
 
 from __future__ import annotations
 
