@@ -1,0 +1,68 @@
+# Everything sets itself up in .venv; wanted are only make, Python 3.11 or newer, and its pip.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys, venv, ensurepip; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)) python3)
+PIP = -m pip --disable-pip-version-check --no-input
+BIN := .venv/bin
+READY := .venv/.ready
+BENCH_READY := .venv-bench/.ready
+KAFKA = $(BIN)/python tests/kafka_tier/apache_kafka.py
+UV_COMPILE = uv pip compile pyproject.toml --extra embedded --group dev --universal --generate-hashes \
+	--python-version 3.11 --no-emit-index-url --no-header --quiet
+
+.PHONY: help setup demo test test-kafka test-chaos bench lint lock clean
+
+help: ## What there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with everything pinned in it
+
+demo: $(READY) ## Simulated SES traffic, end to end, on this machine (ARGS=--once: to the end, then exit)
+	$(BIN)/ses-streams demo $(ARGS)
+
+test: $(READY) ## The default tests (ARGS=… goes to pytest)
+	$(BIN)/pytest -m "not kafka and not chaos" $(ARGS)
+
+test-kafka: $(READY) ## The integration tests on Apache Kafka: KAFKA_BROKER, else one started here (Java 17, Maven)
+	@if [ -n "$$KAFKA_BROKER" ]; then $(BIN)/pytest -m kafka $(ARGS); \
+	elif $(KAFKA) fetch >/dev/null; then $(KAFKA) run $(BIN)/pytest -m kafka $(ARGS); \
+	elif [ -n "$$CI" ]; then echo "make test-kafka is never skipped in CI" >&2; exit 1; \
+	else echo "Skipped: the tests on Apache Kafka did not run."; fi
+
+test-chaos: $(READY) ## Kill processes at random moments and compare (CHAOS_ROUNDS=…)
+	$(BIN)/pytest -m chaos $(ARGS)
+
+bench: $(BENCH_READY) ## Events per second and core, beside Quix Streams
+	.venv-bench/bin/python bench/run.py $(ARGS)
+
+lint: $(READY) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: pyproject.toml ## Pin every package again, with hashes (wants uv)
+	@command -v uv >/dev/null || { echo "make lock wants uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	$(UV_COMPILE) --output-file requirements.lock $(ARGS)
+	cp requirements.lock requirements-bench.lock # uv keeps what an output file pins already
+	$(UV_COMPILE) --group bench --output-file requirements-bench.lock $(ARGS)
+
+clean: ## Remove what was made here
+	rm -rf .venv .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
+
+# $(call environment,folder,lock)
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "SES Streams needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up $(1) …"
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python $(PIP) install --quiet --require-hashes -r $(2)
+	$(1)/bin/python $(PIP) install --quiet --no-deps -e .
+	@touch $(1)/.ready
+endef
+
+$(READY): requirements.lock pyproject.toml
+	$(call environment,.venv,requirements.lock)
+
+$(BENCH_READY): requirements-bench.lock pyproject.toml
+	$(call environment,.venv-bench,requirements-bench.lock)
