@@ -1,0 +1,36 @@
+"""`Memory`: what ClickHouse remembers for a worker whose broker forgets (embedded instances; see docs/architecture.md).
+
+A worker with a memory keeps its state in plain dictionaries, restored from here before the first record is read, and
+writes no changelog. It must be the only worker of its instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Memory(Protocol):
+    """State to start from. Each method is called once, in the order below, from one thread; the worker owns no
+    connection and closes nothing."""
+
+    def seen(self) -> Iterator[NDArray[np.uint64]]:
+        """The key of every event counted so far, in arrays of any length, in any order; repeats are allowed.
+
+        A key is the first 8 bytes of `event_id` read as a little-endian integer, its lowest bit replaced by `tagged`
+        (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both keys (or the tagged
+        one alone). In ClickHouse:
+        `bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))), toUInt64(tagged))`.
+        """
+
+    def counters(self) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
+        """(dimension, value, cohort hour in seconds, raw counters in the order of `schemas.counters.COUNTERS`).
+
+        Once for each (dimension, value, hour); raw means that `sends` includes the suppressed, as in `RateRow`.
+        """
+
+    def last_version(self) -> int:
+        """The greatest `RateRow.version` stored; 0 when there is none. New rows get greater ones."""
