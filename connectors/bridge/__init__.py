@@ -1,0 +1,7 @@
+"""The bridge: events and dead letters in, Kafka blocks out, receipts released once those are safe."""
+
+from connectors.bridge.bridge import Bridge, Counters
+from connectors.bridge.policy import Policy
+from connectors.bridge.receipts import Receipt
+
+__all__ = ["Bridge", "Counters", "Policy", "Receipt"]
