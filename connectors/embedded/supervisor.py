@@ -1,0 +1,270 @@
+"""One for all: when any part of an instance dies, all are stopped and a new generation starts.
+
+The broker forgets and ClickHouse remembers (docs/architecture.md, "What is recomputed, what is remembered"), so there
+is one way to recover, and it is the way to start:
+
+    start the broker and the other processes (they load while it starts)
+    sink: open ClickHouse, migrate, repair, create the topics, open its door; ready
+    worker and bridge: hear where everything is; ready
+    … until a part dies, the broker has grown too large, or somebody wants to stop
+    stop the bridge, which drains; then worker, sink, broker
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from connectors.embedded import broker
+from connectors.embedded.children import Child, cap
+from connectors.embedded.directory import DataDirectory, Endpoints
+from connectors.errors import InstanceError, SettingsError, SourceError, UserError
+
+if TYPE_CHECKING:
+    from connectors.settings import Settings
+
+BROKER_LIMIT: Final = 1_500_000_000
+"""Resident bytes of the broker beyond which a generation ends: it keeps every record it has got, for it cannot trim."""
+_PARTS: Final = ("sink", "worker", "bridge")
+_READY_S: Final = 120.0
+"""A part that is not ready by then hangs: repairing a large instance takes tens of seconds."""
+_SETTLED_S: Final = 10.0
+"""A generation that has been up that long did not fail rapidly."""
+_RAPID_FAILURES: Final = 6
+_BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
+_DRAIN_S: Final = 5.0
+_RECYCLE_DRAIN_S: Final = 300.0
+_TERM_S: Final = 5.0
+_TICK_S: Final = 0.05
+_HOUSEKEEPING_S: Final = 2.0
+_HOPELESS: Final = {kind.exit_code: kind for kind in (UserError, SettingsError, SourceError, InstanceError)}
+"""What trying again does not cure; a broker or a ClickHouse that does not answer is what a new generation is for."""
+
+
+class Listener(Protocol):
+    """Who runs an instance and wants to know of it. Called from the supervisor's loop: return soon."""
+
+    def up(self, endpoints: Endpoints) -> None:
+        """A generation answers."""
+
+    def report(self, part: str, report: dict[str, Any]) -> None:
+        """A part says something."""
+
+    def notice(self, sentence: str) -> None:
+        """Something a person may want to know: a part died, a new generation starts."""
+
+    def tick(self) -> None:
+        """Some 20 times a second while an instance is up."""
+
+
+class Stop(Enum):
+    """What was asked for."""
+
+    NO = auto()
+    ORDERLY = auto()
+    NOW = auto()
+
+
+class _PartDied(Exception):  # noqa: N818 - an event, not a mistake
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(reason)
+        self.part = part
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an instance is to do."""
+
+    directory: DataDirectory
+    settings: Settings
+    """As the user gave them; the broker's address and ClickHouse's are filled in here."""
+    bridge: dict[str, Any]
+    """For the bridge alone: what to replay."""
+    broker_limit: int = BROKER_LIMIT
+
+
+class Supervisor:
+    """Runs an instance in the foreground. The data directory's lock is the caller's to hold.
+
+    Call `run` from a thread that lives as long as the process: on Linux the parts die with it.
+    """
+
+    def __init__(self, plan: Plan, listener: Listener) -> None:
+        self._plan = plan
+        self._listener = listener
+        self._children: list[Child] = []
+        self._stop = Stop.NO
+        self._generation = 0
+        self._failures = 0
+        self._drained = False
+
+    def stop(self) -> None:
+        """Stop: in good order the first time, at once the second. Safe in a signal handler."""
+        self._stop = Stop.ORDERLY if self._stop is Stop.NO else Stop.NOW
+
+    def run(self) -> None:
+        """Run generations until `stop`.
+
+        Raises:
+            UserError: when a part says that a person has to do something, or parts keep dying.
+        """
+        try:
+            while self._stop is Stop.NO:
+                started = time.monotonic()
+                try:
+                    self._generation += 1
+                    endpoints = self._start()
+                    self._watch(endpoints)
+                except _PartDied as death:
+                    self._bury(death, time.monotonic() - started)
+            self._stop_parts(_DRAIN_S)
+        finally:
+            self._kill()
+            self._plan.directory.withdraw()
+
+    def _start(self) -> Endpoints:
+        """Steps of the module's docstring, up to ready."""
+        directory = self._plan.directory
+        self._drained = False
+        port = broker.free_port()
+        server = self._spawn("broker", broker.command(port))
+        parts = {name: self._spawn(name) for name in _PARTS}
+        if not broker.wait_for(port, server.process):
+            raise _PartDied("broker", "does not answer")
+        config = {
+            "settings": self._plan.settings,
+            "directory": str(directory.path),
+            "broker": f"{broker.HOST}:{port}",
+            "bridge": self._plan.bridge,
+        }
+        parts["sink"].tell(config)
+        door = self._ready(parts["sink"])
+        config |= {"door": door["door"], "token": door["token"]}
+        parts["worker"].tell(config)
+        parts["bridge"].tell(config)
+        http = self._ready(parts["bridge"]).get("http", "")
+        self._ready(parts["worker"])
+        endpoints = Endpoints(
+            pid=os.getpid(),
+            generation=self._generation,
+            broker=config["broker"],
+            door=door["door"],
+            token=door["token"],
+            http=http,
+            pids={child.name: child.process.pid for child in self._children},
+        )
+        directory.publish(endpoints)
+        self._listener.up(endpoints)
+        return endpoints
+
+    def _spawn(self, name: str, argv: list[str] | None = None) -> Child:
+        child = Child(name, self._plan.directory.logs / f"{name}.log", argv)
+        self._children.append(child)
+        return child
+
+    def _ready(self, child: Child) -> dict[str, Any]:
+        """Wait for a part's `ready`, or for the end of any."""
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            for report in child.heard():
+                if report.get("kind") == "ready":
+                    return report
+                self._take(child, report)
+            if self._stop is not Stop.NO:
+                raise _PartDied(child.name, "stopped while it started")
+            self._look()
+            time.sleep(_TICK_S / 2)
+        raise _PartDied(child.name, f"was not ready within {_READY_S:.0f} s")
+
+    def _watch(self, endpoints: Endpoints) -> None:
+        """Until something ends this generation: returns when it is to be replaced in good order, or stopped."""
+        began = housekeeping = time.monotonic()
+        while self._stop is Stop.NO:
+            for child in self._children:
+                for report in child.heard():
+                    self._take(child, report)
+            self._look()
+            self._listener.tick()
+            now = time.monotonic()
+            if now - began > _SETTLED_S:
+                self._failures = 0
+            if now - housekeeping > _HOUSEKEEPING_S:
+                housekeeping = now
+                for child in self._children:
+                    cap(child.log)
+                if broker.resident_bytes(endpoints.pids["broker"]) > self._plan.broker_limit:
+                    self._listener.notice("the embedded broker is full: everything drains, then a new one starts")
+                    self._stop_parts(_RECYCLE_DRAIN_S)
+                    return
+            time.sleep(_TICK_S)
+
+    def _look(self) -> None:
+        """Raise for a part that has ended. A broker's death is named first: the others then die of it."""
+        for child in self._children:
+            if not child.alive:
+                for report in child.heard():
+                    self._take(child, report)
+                raise _PartDied(child.name, _how(child))
+
+    def _take(self, child: Child, report: dict[str, Any]) -> None:
+        if report.get("kind") == "error" and report.get("code") in _HOPELESS:
+            raise _HOPELESS[report["code"]](report["sentence"])
+        if report.get("kind") == "drained":
+            self._drained = True
+        self._listener.report(child.name, report)
+
+    def _bury(self, death: _PartDied, lived_s: float) -> None:
+        """Stop what is left; give up when this happens again and again."""
+        self._plan.directory.withdraw()
+        if self._stop is not Stop.NO:
+            return
+        tails = {child.name: child.tail() for child in self._children}
+        self._kill()
+        self._failures += 1
+        if self._failures >= _RAPID_FAILURES:
+            raise InstanceError(
+                f"the {death.part} keeps dying ({death}; its log ends: {tails.get(death.part) or 'empty'}): "
+                f"see {self._plan.directory.logs / death.part}.log"
+            )
+        self._listener.notice(f"the {death.part} {death} after {lived_s:.0f} s: starting again")
+        time.sleep(_BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1])
+
+    def _stop_parts(self, drain_s: float) -> None:
+        """In good order: the bridge drains, then nobody is asked while somebody upstream still writes."""
+        self._plan.directory.withdraw()
+        by_name = {child.name: child for child in self._children}
+        for name, patience in (("bridge", drain_s), ("worker", _TERM_S), ("sink", _TERM_S), ("broker", _TERM_S)):
+            if child := by_name.get(name):
+                if name == "sink":
+                    child.tell({"drained": self._drained})
+                child.ask_to_stop()
+                self._wait(child, patience)
+        self._kill()
+
+    def _wait(self, child: Child, patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
+        while child.alive and time.monotonic() < deadline and self._stop is not Stop.NOW:
+            self._hear(child)
+            child.wait(_TICK_S)
+        self._hear(child)
+
+    def _hear(self, child: Child) -> None:
+        for report in child.heard():
+            if report.get("kind") == "drained":
+                self._drained = True
+            elif report.get("kind") != "error":
+                self._listener.report(child.name, report)
+
+    def _kill(self) -> None:
+        for child in self._children:
+            child.kill()
+        self._children = []
+
+
+def _how(child: Child) -> str:
+    code = child.process.returncode
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
