@@ -16,17 +16,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any, Final, Protocol
 
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_reader
 
 from schemas.avro import BlockSchema, by_fingerprint, newest
+from schemas.rows import Encoder, encoder, varint
 
 MAX_ROWS: Final = 500
 """Rows in a block at the most: a Faust agent's unit of work stays a few milliseconds."""
 MAX_BYTES: Final = 256 * 1024
 """Encoded rows in a block at the most; only a single row larger than that makes a larger block."""
+MAX_ROW_BYTES: Final = 3 * 1024 * 1024
+"""A single row at the most: a Kafka record of 4 MiB (`max.message.bytes`) fits it and a full block."""
 
 _SINGLE_OBJECT: Final = b"\xc3\x01"
 _CONFLUENT: Final = 0
@@ -123,21 +127,28 @@ class Block:
     """The encoded rows, one after the other."""
 
 
+@cache
+def _encoder(schema: BlockSchema) -> Encoder:
+    return encoder(schema.item)
+
+
+class RowTooLarge(ValueError):  # noqa: N818
+    """A row that no Kafka record has room for."""
+
+
 class BlockBuilder:
     """Gathers encoded rows until they make a block."""
 
-    __slots__ = ("_buffer", "_framing", "_schema", "count")
+    __slots__ = ("_encode", "_framing", "_rows", "_schema", "count", "size")
 
     def __init__(self, schema: BlockSchema, framing: Framing = SINGLE_OBJECT) -> None:
         self._schema = schema
+        self._encode = _encoder(schema)
         self._framing = framing
-        self._buffer = BytesIO()
+        self._rows: list[bytes] = []
         self.count = 0
-
-    @property
-    def size(self) -> int:
+        self.size = 0
         """Bytes of rows so far."""
-        return self._buffer.tell()
 
     @property
     def full(self) -> bool:
@@ -148,23 +159,24 @@ class BlockBuilder:
         """Encode a row.
 
         Raises:
-            ValueError: if the row does not fit the schema; the block is then as it was before.
+            ValueError: if the row does not fit the schema, or (`RowTooLarge`) encodes to more than
+                `MAX_ROW_BYTES`; the block is then as it was before.
         """
-        start = self._buffer.tell()
         try:
-            schemaless_writer(self._buffer, self._schema.item, row)
+            data = self._encode(row)
         except Exception as error:
-            self._buffer.seek(start)
-            self._buffer.truncate()
             raise ValueError(f"row does not fit {self._schema.record}: {error!r}") from error
+        if len(data) > MAX_ROW_BYTES:
+            raise RowTooLarge(f"row of {len(data)} bytes; a block has room for {MAX_ROW_BYTES}")
+        self._rows.append(data)
         self.count += 1
+        self.size += len(data)
 
     def take(self) -> bytes:
         """The finished block; the builder is empty again."""
-        rows = self._buffer.getvalue()
-        data = b"".join((self._framing.header(self._schema), _varint(self.count), rows, b"\0"))
-        self._buffer = BytesIO()
-        self.count = 0
+        data = b"".join((self._framing.header(self._schema), varint(self.count), *self._rows, b"\0"))
+        self._rows = []
+        self.count = self.size = 0
         return data
 
 
@@ -202,8 +214,7 @@ def decode(data: bytes, framing: Framing = SINGLE_OBJECT) -> list[dict[str, Any]
     reader = newest(block.schema.record).item
     try:
         rows: list[dict[str, Any]] = [
-            schemaless_reader(stream, block.schema.item, reader)  # type: ignore[misc]
-            for _ in range(block.count)
+            schemaless_reader(stream, block.schema.item, reader) for _ in range(block.count)
         ]
     except Exception as error:
         raise MalformedBlock(f"rows do not decode: {error!r}") from error
@@ -226,26 +237,15 @@ def container(blocks: Iterable[Block]) -> bytes:
     key, codec = b"avro.schema", b"avro.codec"
     parts = [
         _CONTAINER_MAGIC,
-        _varint(2),
-        *(_varint(len(key)), key, _varint(len(schema)), schema),
-        *(_varint(len(codec)), codec, _varint(4), b"null"),
+        varint(2),
+        *(varint(len(key)), key, varint(len(schema)), schema),
+        *(varint(len(codec)), codec, varint(4), b"null"),
         b"\0",
         sync,
     ]
     for block in chosen:
-        parts += (_varint(block.count), _varint(len(block.rows)), block.rows, sync)
+        parts += (varint(block.count), varint(len(block.rows)), block.rows, sync)
     return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    """A non-negative Avro long: zig-zag, then 7 bits a byte, least significant first."""
-    value <<= 1
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - 7 bits a byte
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_varint(data: bytes, start: int) -> tuple[int, int]:
