@@ -1,7 +1,7 @@
-"""`Memory`: what ClickHouse remembers for a worker whose broker forgets (embedded instances; see docs/architecture.md).
+"""`Memory`: what ClickHouse remembers for a worker whose broker forgets (see docs/architecture.md).
 
-A worker with a memory keeps its state in plain dictionaries, restored from here before the first record is read, and
-writes no changelog. It must be the only worker of its instance.
+A worker with a memory keeps its state in plain dictionaries, restored from here before the first record is read,
+and writes no changelog. It must be the only worker of its instance.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ from numpy.typing import NDArray
 
 
 class Memory(Protocol):
-    """State to start from. Each method is called once, in the order below, from one thread; the worker owns no
-    connection and closes nothing."""
+    """State to start from.
+
+    Each method is called once, in the order below, from one thread. The worker owns no connection and closes
+    nothing.
+    """
 
     def seen(self) -> Iterator[NDArray[np.uint64]]:
         """The key of every event counted so far, in arrays of any length, in any order; repeats are allowed.
 
-        A key is the first 8 bytes of `event_id` read as a little-endian integer, its lowest bit replaced by `tagged`
-        (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both keys (or the tagged
-        one alone). In ClickHouse:
-        `bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))), toUInt64(tagged))`.
+        A key is the first 8 bytes of `event_id` read as a little-endian integer, its lowest bit replaced by
+        `tagged` (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both keys, or
+        the tagged one alone. In ClickHouse: `bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)),
+        bitNot(toUInt64(1))), toUInt64(tagged))`.
         """
 
     def counters(self) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
-        """(dimension, value, cohort hour in seconds, raw counters in the order of `schemas.counters.COUNTERS`).
+        """(dimension, value, cohort hour in seconds, counters in the order of `schemas.counters.COUNTERS`).
 
-        Once for each (dimension, value, hour); raw means that `sends` includes the suppressed, as in `RateRow`.
+        Once for each (dimension, value, hour). Raw sums: `sends` includes the suppressed, as in `RateRow`.
         """
 
     def last_version(self) -> int:

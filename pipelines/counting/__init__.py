@@ -1,0 +1,1 @@
+"""The arithmetic of counting: pure functions over blocks, without Kafka, Faust or a clock."""

@@ -1,0 +1,162 @@
+"""`CountDelta` blocks to and from columns.
+
+There are hundreds of deltas in a batch and nearly all their counters are below 64, one byte each in Avro; writing
+them from a matrix is ten times as fast as row by row. A test keeps the bytes equal to fastavro's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from schemas.avro import newest
+from schemas.blocks import MAX_BYTES, SINGLE_OBJECT, Block, Framing, MalformedBlock, container
+from schemas.counters import COUNTERS
+from schemas.partitioning import of_key
+
+RECORD: Final = "count_delta"
+WIDTH: Final = len(COUNTERS)
+_ONE_BYTE: Final = 64
+"""Avro longs are zig-zag varints: 0 to 63 take one byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """All that one block of `ses.events` adds to one (dimension, value)."""
+
+    dimension: str
+    value: str
+    partition: int
+    """Source partition of the block."""
+    offset: int
+    """Source offset of the block."""
+    rows: list[tuple[int, tuple[int, ...]]]
+    """(cohort hour in seconds, counters)."""
+
+
+def encode(deltas: pl.DataFrame, partitions: int, framing: Framing = SINGLE_OBJECT) -> list[tuple[int, bytes]]:
+    """Blocks of `CountDelta` and the partition of `ses.counts` each belongs to.
+
+    All that a source block adds to a (dimension, value) is in one block, source blocks are in order: the reader's
+    mark per (dimension, value) wants both.
+    """
+    gathered: dict[int, list[bytes]] = defaultdict(list)
+    sizes: dict[int, int] = defaultdict(int)
+    done = []
+    header = framing.header(newest(RECORD))
+    last = None
+    for dimension, value, place, row in _rows(deltas):
+        target, name = _key(dimension, value, partitions)
+        key = (dimension, value, place)
+        if key != last and sizes[target] >= MAX_BYTES:
+            done.append((target, _block(header, gathered.pop(target))))
+            sizes[target] = 0
+        last = key
+        encoded = b"".join((place, name, row))
+        gathered[target].append(encoded)
+        sizes[target] += len(encoded)
+    done += [(target, _block(header, rows)) for target, rows in gathered.items()]
+    return done
+
+
+def _rows(deltas: pl.DataFrame) -> Iterator[tuple[str, str, bytes, bytes]]:
+    """Dimension, value, encoded source block, encoded hour and counters."""
+    counters = deltas.select(COUNTERS).to_numpy().astype(np.int64, copy=False)
+    short = ((counters >= 0) & (counters < _ONE_BYTE)).all(axis=1).tolist()
+    bytewise = (counters << 1).astype(np.uint8).tobytes()
+    names = deltas.select("dimension", "value", "source_partition", "source_offset", "hour").iter_rows()
+    for index, (dimension, value, partition, offset, hour) in enumerate(names):
+        if short[index]:
+            amounts = bytewise[index * WIDTH : (index + 1) * WIDTH]
+        else:
+            amounts = b"".join(_long(int(amount)) for amount in counters[index])
+        yield dimension, value, _place(partition, offset), _hour(hour) + amounts
+
+
+def _block(header: bytes, rows: list[bytes]) -> bytes:
+    return b"".join((header, _long(len(rows)), *rows, b"\0"))
+
+
+@lru_cache(maxsize=1 << 16)
+def _key(dimension: str, value: str, partitions: int) -> tuple[int, bytes]:
+    parts = (dimension.encode(), value.encode())
+    return of_key(dimension, value, partitions), b"".join(_long(len(part)) + part for part in parts)
+
+
+@lru_cache(maxsize=256)
+def _place(partition: int, offset: int) -> bytes:
+    return _long(partition) + _long(offset)
+
+
+@lru_cache(maxsize=4096)
+def _hour(hour: int) -> bytes:
+    return _long(hour)
+
+
+def _long(value: int) -> bytes:
+    """An Avro long: zig-zag, then 7 bits a byte, least significant first (Avro 1.12, "Binary Encoding")."""
+    value = (value << 1) ^ (value >> 63)
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - 7 bits a byte
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def decode(blocks: Sequence[Block]) -> list[Delta]:
+    """All deltas of blocks of `ses.counts`, in order.
+
+    Raises:
+        MalformedBlock: when rows do not decode.
+    """
+    found: list[Delta] = []
+    for block in blocks:
+        if block.schema.record != RECORD:
+            raise MalformedBlock(f"a block of {block.schema.record}, not of {RECORD}")
+    start = 0
+    for end in range(1, len(blocks) + 1):
+        if end == len(blocks) or blocks[end].schema is not blocks[start].schema:
+            found += _grouped(_read(blocks[start:end]))
+            start = end
+    return found
+
+
+def _read(blocks: Sequence[Block]) -> pl.DataFrame | None:
+    height = sum(block.count for block in blocks)
+    if not height:
+        return None
+    columns = ["dimension", "value", "source_partition", "source_offset", "hour", *COUNTERS]
+    try:
+        frame = pl.read_avro(BytesIO(container(blocks)), columns=columns)
+    # polars raises what its Rust reader says: several unrelated types, and a panic on some damage.
+    except (Exception, pl.exceptions.PanicException) as error:
+        raise MalformedBlock(f"rows do not decode: {error!r}") from error
+    if frame.height != height:
+        raise MalformedBlock(f"{frame.height} rows where the headers say {height}")
+    return frame.select(columns)
+
+
+def _grouped(frame: pl.DataFrame | None) -> Iterator[Delta]:
+    last = None
+    for dimension, value, partition, offset, hour, *counters in () if frame is None else frame.iter_rows():
+        if (
+            last is None
+            or last.value != value
+            or last.dimension != dimension
+            or last.offset != offset
+            or last.partition != partition
+        ):
+            if last is not None:
+                yield last
+            last = Delta(dimension, value, partition, offset, [])
+        last.rows.append((hour, tuple(counters)))
+    if last is not None:
+        yield last
