@@ -1,0 +1,160 @@
+"""A directory of files of every shape that `replay` reads, and what is true of them."""
+
+from __future__ import annotations
+
+import gzip
+from random import Random
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from connectors.simulator import broken, wire, world
+from connectors.simulator.payloads import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from connectors.simulator.payloads import Event
+    from connectors.simulator.traffic import Traffic
+    from connectors.simulator.truth import Truth
+
+_OBJECT_EVENTS: Final = 20_000
+"""In a Firehose object, about 25 MB."""
+_SINGLE_FILES: Final = 150
+"""Files of one message each, for each kind, at the most: they are for variety, not for volume."""
+_REQUEST_EVENTS: Final = 100
+_BROKEN_EVERY: Final = 400
+
+
+class Tree:
+    """Writes the events of a traffic as files, some of them twice, and broken ones among them."""
+
+    def __init__(self, root: Path, traffic: Traffic) -> None:
+        self.truth: Truth = traffic.truth
+        self._root = root
+        self._traffic = traffic
+        self._rng = Random(traffic.truth.seed + 1)  # noqa: S311 - a simulation
+        self._files = 0
+        self._request: list[bytes] = []
+
+    def write(self, progress: Callable[[int], None] = lambda _: None) -> Truth:
+        """Write everything, `truth.json` last.
+
+        Args:
+            progress: told the number of events written, now and then.
+
+        Raises:
+            OSError: when it cannot be written.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._controls()
+        file: IO[bytes] | None = None
+        last: Event | None = None
+        for number, event in enumerate(self._traffic):
+            last = event
+            if number % _OBJECT_EVENTS == 0:
+                self._close(file)
+                file = self._object(event)
+                progress(number)
+            if file is not None:
+                self._one(number, event, file)
+        self._close(file)
+        if last is not None:
+            self._flush_request(last)
+            self._cut_gzip(last)
+        (self._root / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(self.truth.as_json())))
+        return self.truth
+
+    def _one(self, number: int, event: Event, file: IO[bytes]) -> None:
+        line = wire.bare(event)
+        # Every event is in a Firehose object, but for one in eight, which comes by another path alone.
+        if number % 8 != 5 or not self._single(number, event):  # noqa: PLR2004
+            file.write(line)
+            self.truth.copies += 1
+        if number % 13 == 0:
+            file.write(line)
+            self.truth.copies += 1
+        if number % 9 == 0:
+            self._request.append(line)
+            self.truth.copies += 1
+            if len(self._request) == _REQUEST_EVENTS:
+                self._flush_request(event)
+        if number % 11 == 0 and (text := wire.notification(event, self._rng)):
+            self._extra("notifications", number, text)
+        if number % _BROKEN_EVERY == 17:  # noqa: PLR2004
+            kind = list(broken.KINDS)[number // _BROKEN_EVERY % len(broken.KINDS)]
+            file.write(broken.KINDS[kind](event))
+            self.truth.broken[kind] += 1
+
+    def _single(self, number: int, event: Event) -> bool:
+        """Write an event as the body of one queue message, in turn of each kind; False when there are enough."""
+        kind, index = number // 8 % 3, number // 24
+        if index >= _SINGLE_FILES:
+            return False
+        name, text = (
+            ("sns", wire.sns(event, self._rng)),
+            ("sns-raw", wire.bare(event)),
+            ("eventbridge", wire.eventbridge(event, self._rng)),
+        )[kind]
+        self._extra(name, number, text)
+        return True
+
+    def _extra(self, folder: str, number: int, text: bytes) -> None:
+        if folder == "notifications" and number >= _SINGLE_FILES * 100:
+            return
+        path = self._root / "queue" / folder / f"{number:08d}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+        self.truth.copies += 1
+
+    def _object(self, event: Event) -> IO[bytes]:
+        """A new Firehose object; every other one compressed."""
+        self._files += 1
+        path = self._root / wire.object_key("firehose/", "ses-events", event.arrival_ms, self._rng)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._files % 2:
+            return gzip.open(path.with_name(path.name + ".gz"), "wb", compresslevel=3)
+        return path.open("wb")
+
+    def _close(self, file: IO[bytes] | None) -> None:
+        if file is not None:
+            file.close()
+
+    def _flush_request(self, event: Event) -> None:
+        """What Firehose posts to an HTTP endpoint, kept as a file; and the same records glued without line feeds."""
+        if not self._request:
+            return
+        folder = self._root / "http"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{event.arrival_ms}-{self._rng.getrandbits(32):08x}"
+        (folder / f"{name}.json").write_bytes(
+            wire.firehose_request(self._request, event.arrival_ms, self._rng)
+        )
+        (folder / f"{name}.glued").write_bytes(b"".join(line.rstrip(b"\n") for line in self._request))
+        self.truth.copies += len(self._request)
+        self._request = []
+
+    def _cut_gzip(self, event: Event) -> None:
+        """A file whose upload broke off. It holds no whole record, so that the truth stays countable."""
+        packed = gzip.compress(wire.bare(event))
+        (self._root / "firehose" / "upload.gz").write_bytes(packed[:60])
+        self.truth.broken[broken.TRUNCATED_GZIP] += 1
+
+    def _controls(self) -> None:
+        """Messages about the plumbing: neither events nor wrong."""
+        folder = self._root / "queue" / "control"
+        folder.mkdir(parents=True, exist_ok=True)
+        time = iso(1_760_000_000_000)
+        test = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": time, "Bucket": "ses-events"}
+        (folder / "s3-test.json").write_bytes(msgspec.json.encode(test | {"RequestId": "1", "HostId": "2"}))
+        validated = "Successfully validated SNS topic for Amazon SES event publishing."
+        (folder / "topic-validated.json").write_bytes(
+            wire.envelope(validated, 1_760_000_000_000, self._rng)
+        )
+        subscribed = {
+            "notificationType": "AmazonSnsSubscriptionSucceeded",
+            "message": f"You have successfully subscribed your Amazon SNS topic '{wire.TOPIC}' to receive 'Bounce' "
+            f"notifications from Amazon SES for identity '{world.CAMPAIGNS[0].from_domain}'.",
+        }
+        (folder / "subscribed.json").write_bytes(msgspec.json.encode(subscribed))

@@ -1,0 +1,75 @@
+"""What really happened, tallied where it is decided: no code of the pipeline has a part in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+HOUR_MS: Final = 3_600_000
+COUNTED: Final = (
+    "sends",
+    "deliveries",
+    "eligible",
+    "complaints",
+    "hard_bounces",
+    "soft_bounces",
+    "suppressed",
+    "rejects",
+    "rendering_failures",
+    "delays",
+    "opens",
+    "clicks",
+    "machine_opens",
+    "unsubscribes",
+    "blocks",
+)
+"""`sends` here are net of the suppressed, as the views have them."""
+
+
+@dataclass(slots=True)
+class Truth:
+    """The tally."""
+
+    seed: int
+    events: int = 0
+    """Distinct events."""
+    copies: int = 0
+    """Events as written or sent, each copy counted."""
+    by_type: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    """Records that cannot be used, by what is wrong with them; each makes one dead letter."""
+    cells: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+    """(campaign, cohort hour in ms) to counters."""
+
+    def add(self, campaign: str, sent_ms: int, counter: str, number: int = 1) -> None:
+        """Something happened to `number` recipients (or once) of a message."""
+        self.cells.setdefault((campaign, sent_ms - sent_ms % HOUR_MS), Counter())[counter] += number
+
+    @property
+    def dead_letters(self) -> int:
+        """How many."""
+        return self.broken.total()
+
+    def campaigns(self) -> dict[str, Counter[str]]:
+        """Over all hours."""
+        total: dict[str, Counter[str]] = {}
+        for (campaign, _), cell in self.cells.items():
+            total.setdefault(campaign, Counter()).update(cell)
+        return dict(sorted(total.items()))
+
+    def as_json(self) -> dict[str, Any]:
+        """For `truth.json`. Hours are seconds since the epoch."""
+        return {
+            "seed": self.seed,
+            "events": self.events,
+            "copies": self.copies,
+            "duplicates": self.copies - self.events,
+            "dead_letters": self.dead_letters,
+            "broken": dict(sorted(self.broken.items())),
+            "by_type": dict(sorted(self.by_type.items())),
+            "campaign_hours": [
+                {"campaign": campaign, "hour": hour // 1000} | {name: cell[name] for name in COUNTED}
+                for (campaign, hour), cell in sorted(self.cells.items())
+            ],
+        }
