@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -166,7 +166,17 @@ def _overlay(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
                 raise SettingsError(f"{variable}: {section} is not a section")
-        node[name] = _value(text)
+        node[name] = text if _is_text(sections, name) else _value(text)
+
+
+def _is_text(sections: list[str], name: str) -> bool:
+    """Whether a setting is text: it is then taken as it stands, be it a password of digits only."""
+    kind: Any = Settings
+    for part in (*sections, name):
+        if not (isinstance(kind, type) and issubclass(kind, Struct)):
+            return False
+        kind = get_type_hints(kind).get(part)
+    return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, str))
 
 
 def _value(text: str) -> Any:
@@ -192,6 +202,10 @@ def _sentence(error: msgspec.ValidationError) -> str:
 def _check(settings: Settings) -> None:
     http = settings.bridge.http
     if bool(http.tls_certificate) != bool(http.tls_key):
-        raise SettingsError("bridge.http.tls_certificate and bridge.http.tls_key go together: set both or neither")
+        raise SettingsError(
+            "bridge.http.tls_certificate and bridge.http.tls_key go together: set both or neither"
+        )
     if settings.kafka.sasl_mechanism and not settings.kafka.security_protocol.startswith("SASL_"):
-        raise SettingsError("kafka.sasl_mechanism wants kafka.security_protocol to be SASL_PLAINTEXT or SASL_SSL")
+        raise SettingsError(
+            "kafka.sasl_mechanism wants kafka.security_protocol to be SASL_PLAINTEXT or SASL_SSL"
+        )

@@ -1,15 +1,13 @@
 """Apache Kafka itself on this machine: one KRaft node, from the jars that Maven Central serves.
 
-Needs Java 17 and Maven; the jars are fetched once and kept. `python tests/kafka_tier/apache_kafka.py fetch` only
-fetches, `… run COMMAND ARGS` starts a broker, runs the command with `KAFKA_BROKER` set, and stops the broker.
+Needs Java 17 and Maven; the jars are fetched once and kept. Run as a script, `fetch` only fetches, and
+`run COMMAND ARGS` starts a broker, runs the command with `KAFKA_BROKER` set, and stops the broker.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +18,8 @@ from base64 import urlsafe_b64encode
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from connectors.embedded import lifeline
 
 VERSION: Final = "4.3.1"
 SLF4J: Final = "1.7.36"
@@ -61,7 +61,7 @@ log.cleaner.dedupe.buffer.size=16777216
 """
 
 
-class Unavailable(RuntimeError):
+class UnavailableError(RuntimeError):
     """Apache Kafka cannot run here; the sentence says what is missing."""
 
 
@@ -69,11 +69,13 @@ def jars() -> Path:
     """The folder of Kafka's jars, fetched the first time.
 
     Raises:
-        Unavailable: when Java or Maven is missing, or Maven Central does not answer.
+        UnavailableError: when Java or Maven is missing, or Maven Central does not answer.
     """
     missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
     if missing:
-        raise Unavailable(f"Apache Kafka needs Java 17 and Maven: install {' and '.join(missing)}, or set KAFKA_BROKER")
+        raise UnavailableError(
+            f"Apache Kafka needs Java 17 and Maven: install {' and '.join(missing)}, or set KAFKA_BROKER"
+        )
     if (CACHE / "complete").exists():
         return CACHE / "libs"
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,7 @@ def jars() -> Path:
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={CACHE / 'libs'}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Unavailable(f"Maven could not fetch Apache Kafka {VERSION}: {done.stdout[-800:]}")
+        raise UnavailableError(f"Maven could not fetch Apache Kafka {VERSION}: {done.stdout[-800:]}")
     (CACHE / "complete").touch()
     return CACHE / "libs"
 
@@ -105,32 +107,43 @@ class ApacheKafka:
 
     def _java(self, *arguments: str, heap: str = "512m") -> list[str]:
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        # Serial GC and the first compiler tier: on a small machine the broker must not take the cores it serves.
+        # Serial GC, first compiler tier: on a small machine the broker must not take the cores it serves.
         tuned = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-        return ["java", f"-Xmx{heap}", *tuned, quiet, "-cp", f"{self.libs}/*", *arguments]
+        return [
+            shutil.which("java") or "java",
+            f"-Xmx{heap}",
+            *tuned,
+            quiet,
+            "-cp",
+            f"{self.libs}/*",
+            *arguments,
+        ]
 
     def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config), heap="128m")
+        command = self._java(
+            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config), heap="128m"
+        )
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise Unavailable(f"Kafka's storage could not be formatted: {done.stdout[-400:]} {done.stderr[-400:]}")
+            raise UnavailableError(
+                f"Kafka's storage could not be formatted: {done.stdout[-400:]} {done.stderr[-400:]}"
+            )
 
     def start(self) -> ApacheKafka:
         """Start, and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._java("kafka.Kafka", str(self.config)),
-                stdin=subprocess.DEVNULL,
+                lifeline.wrap(self._java("kafka.Kafka", str(self.config))),
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,
             )
         deadline = time.monotonic() + START_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise Unavailable(f"Kafka did not start: {self.log.read_text(errors='replace')[-800:]}")
+                raise UnavailableError(f"Kafka did not start: {self.log.read_text(errors='replace')[-800:]}")
             time.sleep(0.1)
         return self
 
@@ -150,7 +163,7 @@ class ApacheKafka:
         """Kill -9, as a power cut would."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
             self.process = None
 
 
@@ -163,10 +176,6 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def main(arguments: list[str]) -> int:
@@ -182,7 +191,7 @@ def main(arguments: list[str]) -> int:
                 return subprocess.run(arguments[1:], env=environment, check=False).returncode
             finally:
                 kafka.kill()
-    except Unavailable as error:
+    except UnavailableError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 75
 
