@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Any, Final, Self
-
-import msgspec
+from typing import Any, Final
 
 from connectors.bridge.landed import Landing
 from connectors.bridge.policy import Policy
 from connectors.bridge.producer import Producer
 from connectors.bridge.receipts import Receipt
+from connectors.bridge.refusals import refused
 from connectors.errors import BrokerError, UserError
 from schemas import topics
 from schemas.avro import newest
-from schemas.blocks import MAX_BYTES, MAX_ROWS, SINGLE_OBJECT, BlockBuilder, Framing
-from schemas.dead_letters import DeadLetter, dead_letter
+from schemas.blocks import MAX_ROWS, SINGLE_OBJECT, BlockBuilder, Framing
+from schemas.dead_letters import DeadLetter
 from schemas.events import SesEvent
 from schemas.partitioning import of_message
 
@@ -49,6 +50,17 @@ class _Slot:
     """When its first row came, by the bridge's clock."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """A block on its way."""
+
+    number: int
+    topic: str
+    partition: int
+    size: int
+    receipts: list[Receipt]
+
+
 class Bridge:
     """Gathers rows into blocks, sends them, and releases receipts once their blocks are safe.
 
@@ -76,8 +88,10 @@ class Bridge:
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)
         self._traffic = threading.Condition()
+        self._number = 0
         self._in_flight = 0
-        self._broken: UserError | None = None
+        self._outstanding: set[int] = set()
+        self._broken: Exception | None = None
         self._closed = False
         self._slots = {
             topic: [
@@ -96,10 +110,21 @@ class Bridge:
     ) -> None:
         """Take rows of a unit; returns when they are in blocks, before those are safe. May wait for room.
 
+        An event that does not fit its schema becomes a dead letter of stage `bridge`.
+
         Raises:
             UserError: when the bridge is broken.
             ValueError: when the receipt is closed.
         """
+        if receipt.closed:
+            raise ValueError("a closed receipt takes no more rows")
+        for rows, add in ((iter(events), self._add_event), (iter(dead_letters), self._add_dead_letter)):
+            while batch := list(islice(rows, MAX_ROWS)):
+                self._wait_for_room()
+                with self._lock:
+                    self.check()
+                    for row in batch:
+                        add(row, receipt)
 
     def check(self) -> None:
         """Raise what broke the bridge, if it is broken.
@@ -107,6 +132,13 @@ class Bridge:
         Raises:
             UserError: when the bridge is broken.
         """
+        error = self._broken
+        if error is None:
+            return
+        if isinstance(error, UserError):
+            # Many threads may raise it: each gets an exception, and so a traceback, of its own.
+            raise type(error)(*error.args) from error
+        raise RuntimeError("an acknowledgement failed") from error
 
     def flush(self, timeout: float) -> None:
         """Send what is open and wait until all that was submitted before is safe; `timeout` in seconds.
@@ -114,6 +146,135 @@ class Bridge:
         Raises:
             UserError: when the bridge is broken, or not everything was safe in time.
         """
+        with self._lock:
+            self.check()
+            for slot in list(self._open.values()):
+                self._send(slot)
+        deadline = time.monotonic() + timeout
+        with self._traffic:
+            waiting = set(self._outstanding)
+            while self._broken is None and waiting & self._outstanding:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    blocks = len(waiting & self._outstanding)
+                    goal = "ClickHouse" if self._landing else "Kafka"
+                    raise BrokerError(f"{blocks} blocks had not reached {goal} after {timeout:.0f} s")
+                self._traffic.wait(left)
+        self.check()
 
     def close(self) -> None:
-        """Stop at once: what is not safe stays unacknowledged at its source. Call `flush` first to lose no work."""
+        """Stop at once: what is not safe stays unacknowledged at its source. `flush` first to lose no work."""
+        self._break(BrokerError("the bridge is closed"))
+        with self._lock:
+            self._closed = True
+            self._opened.notify_all()
+        self._flusher.join()
+        self._producer.close()
+        if self._landing:
+            self._landing.close()
+
+    def _wait_for_room(self) -> None:
+        with self._traffic:
+            while self._broken is None and self._in_flight > self._policy.max_in_flight:
+                self._traffic.wait()
+        self.check()
+
+    def _add_event(self, event: Any, receipt: Receipt) -> None:
+        try:
+            slot = self._slots[topics.EVENTS][of_message(event["message_id"], self._policy.partitions)]
+            slot.builder.add(event)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._add_dead_letter(refused(event, error), receipt)
+            return
+        self.counters.events += 1
+        self._added(slot, receipt)
+
+    def _add_dead_letter(self, letter: Any, receipt: Receipt) -> None:
+        partition = int.from_bytes(letter["dead_letter_id"][:4], "big") % self._policy.partitions
+        slot = self._slots[topics.DEAD_LETTERS][partition]
+        slot.builder.add(letter)
+        self.counters.dead_letters += 1
+        self._added(slot, receipt)
+
+    def _added(self, slot: _Slot, receipt: Receipt) -> None:
+        """A row has just been added; `_lock` is held."""
+        receipts = slot.receipts
+        if not receipts or receipts[-1] is not receipt:
+            receipt.hold()
+            receipts.append(receipt)
+            if len(receipts) == 1:
+                slot.opened = self._clock()
+                self._open[slot.topic, slot.partition] = slot
+                if len(self._open) == 1:
+                    self._opened.notify()
+        if slot.builder.full:
+            self._send(slot)
+
+    def _send(self, slot: _Slot) -> None:
+        """Close the block of a slot and send it; `_lock` is held, so blocks go in the order they close."""
+        del self._open[slot.topic, slot.partition]
+        data = slot.builder.take()
+        receipts, slot.receipts = slot.receipts, []
+        self._number += 1
+        block = _Sent(self._number, slot.topic, slot.partition, len(data), receipts)
+        self.counters.blocks += 1
+        self.counters.bytes += len(data)
+        with self._traffic:
+            self._in_flight += len(data)
+            self._outstanding.add(block.number)
+        try:
+            sent, failed = partial(self._sent, block), partial(self._failed, block)
+            self._producer.send(slot.topic, slot.partition, data, sent, failed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the block is not safe and never will be
+            self._failed(block, error)
+            self.check()
+
+    def _sent(self, block: _Sent, offset: int) -> None:
+        if self._landing is None:
+            self._safe(block)
+            return
+        try:
+            self._landing.watch(
+                block.topic, block.partition, offset, partial(self._safe, block), partial(self._failed, block)
+            )
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._failed(block, error)
+
+    def _failed(self, block: _Sent, error: Exception) -> None:
+        if not isinstance(error, UserError):
+            where = f"partition {block.partition} of {block.topic}"
+            cause, error = error, BrokerError(f"Kafka did not take a block for {where}: {error!r}")
+            error.__cause__ = cause
+        self._break(error)
+
+    def _safe(self, block: _Sent) -> None:
+        try:
+            for receipt in block.receipts:
+                receipt.release()
+        except Exception as error:  # noqa: BLE001 - it would vanish in the producer's thread
+            self._break(error)
+        with self._traffic:
+            self._in_flight -= block.size
+            self._outstanding.discard(block.number)
+            self._traffic.notify_all()
+
+    def _break(self, error: Exception) -> None:
+        with self._traffic:
+            self._broken = self._broken or error
+            self._traffic.notify_all()
+
+    def _flush_late(self) -> None:
+        """Send blocks that have waited long enough for company; `_open` has the oldest first."""
+        with self._lock:
+            while not self._closed:
+                slot = next(iter(self._open.values()), None)
+                if slot is None or self._broken:
+                    self._opened.wait()
+                elif (left := slot.opened + self._policy.linger_s - self._clock()) > 0:
+                    self._opened.wait(left)
+                else:
+                    self._send_late(slot)
+
+    def _send_late(self, slot: _Slot) -> None:
+        with contextlib.suppress(Exception):  # the bridge is broken then: the submitters raise it
+            self._send(slot)

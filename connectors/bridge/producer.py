@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Final, Protocol
+
+from kafka import KafkaProducer
+
+from connectors.kafka import MAX_MESSAGE_BYTES, broker_error, client_options, sentences
+from connectors.settings import Kafka
+
+BATCH_BYTES: Final = 1024 * 1024
+"""Blocks of one partition that wait for a request before them travel together up to this size."""
+DELIVERY_MS: Final = 120_000
+"""How long a block may be retried: a rolling restart of brokers takes a minute."""
+CLOSE_S: Final = 3
 
 
 class Producer(Protocol):
@@ -30,3 +41,49 @@ class Producer(Protocol):
 
     def close(self) -> None:
         """Stop within seconds. Blocks on their way may still arrive; callbacks may still be called or not."""
+
+
+class KafkaBlocks:
+    """kafka-python's producer, idempotent: acks from all replicas, retries without reordering or repeating."""
+
+    def __init__(self, settings: Kafka, delivery_ms: int = DELIVERY_MS) -> None:
+        """Connect.
+
+        Raises:
+            BrokerError: when no broker answers, or it refuses.
+        """
+        self._settings = settings
+        with sentences(settings):
+            self._producer: Any = KafkaProducer(
+                **client_options(settings),
+                acks="all",
+                enable_idempotence=True,
+                compression_type=None if settings.compression == "none" else settings.compression,
+                batch_size=BATCH_BYTES,
+                max_request_size=MAX_MESSAGE_BYTES,
+                delivery_timeout_ms=delivery_ms,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        block: bytes,
+        sent: Callable[[int], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Send one block; `sent` gets the offset it was stored at.
+
+        Raises:
+            BrokerError: when it cannot even be tried; then neither callback is called.
+        """
+        with sentences(self._settings):
+            future = self._producer.send(topic, value=block, partition=partition)
+        future.add_callback(lambda stored: sent(stored.offset))
+        future.add_errback(lambda error: failed(broker_error(error, self._settings)))
+
+    def close(self) -> None:
+        """Stop within seconds."""
+        self._producer.close(timeout=CLOSE_S)
