@@ -41,7 +41,9 @@ class Delta:
     """(cohort hour in seconds, counters)."""
 
 
-def encode(deltas: pl.DataFrame, partitions: int, framing: Framing = SINGLE_OBJECT) -> list[tuple[int, bytes]]:
+def encode(
+    deltas: pl.DataFrame, partitions: int, framing: Framing = SINGLE_OBJECT
+) -> list[tuple[int, bytes]]:
     """Blocks of `CountDelta` and the partition of `ses.counts` each belongs to.
 
     All that a source block adds to a (dimension, value) is in one block, source blocks are in order: the reader's

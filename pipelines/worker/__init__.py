@@ -1,0 +1,1 @@
+"""The Faust app: count and rate agents around the pure functions of `pipelines.counting`."""

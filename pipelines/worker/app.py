@@ -1,0 +1,167 @@
+"""`create_app`: the Faust app, wired."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import faust
+import mode
+from faust.types.auth import AuthProtocol
+
+from pipelines.counting.memory import Memory
+from pipelines.worker.batches import Pace, Progress, drive
+from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
+from pipelines.worker.rejects import Rejects
+from pipelines.worker.state import Counters, CountersTable, PlainCounters, PlainSeen, SeenEvents, SeenTable
+from pipelines.worker.steps import CountStep, Outlet, RateStep, Send
+
+COMPANY_S: Final = 0.02
+"""How long a record waits for others to share its pass."""
+
+
+def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
+    """The app: with tables and changelogs, or (given a memory) with state restored from it here and now.
+
+    `app.progress` (`batches.Progress`) says how far its agents are.
+    """
+    app = _new_app(config)
+    seen, counters = _state(app, config, memory)
+    app.topics_read = {config.topics.events, config.topics.counts}
+    progress = app.progress = Progress()
+    for agent, topic, step, pace in (
+        (
+            "count",
+            config.topics.events,
+            CountStep(
+                _outlet(app, config, config.topics.counts),
+                seen,
+                config.dimensions,
+                Rejects("count", config.reject_limits, time.monotonic),
+            ),
+            Pace(config.count_batch, COMPANY_S),
+        ),
+        (
+            "rate",
+            config.topics.counts,
+            RateStep(
+                _outlet(app, config, config.topics.rates),
+                counters,
+                Rejects("rate", config.reject_limits, time.monotonic),
+                lambda: time.time_ns() // 1000,
+            ),
+            Pace(config.rate_batch, COMPANY_S, config.coalesce_s),
+        ),
+    ):
+        _attach(app, agent, _topic(app, config, topic), step, pace, progress)
+    return app
+
+
+def _attach(app: faust.App, name: str, topic: Any, step: Any, pace: Pace, progress: Progress) -> None:
+    async def agent(stream: Any) -> None:
+        await drive(stream, step, pace, progress)
+
+    app.agent(topic, name=name, concurrency=1)(agent)
+
+
+def _new_app(config: WorkerConfig) -> faust.App:
+    rebalance = config.rebalance_timeout_s
+    app = faust.App(
+        config.group,
+        version=1,
+        broker=[f"kafka://{server.strip()}" for server in config.brokers.split(",")],
+        broker_credentials=_credentials(config.security),
+        datadir=str(config.data),
+        store="memory://",
+        topic_allow_declare=False,
+        topic_partitions=config.partitions,
+        topic_disable_leader=True,
+        topic_replication_factor=config.replication,
+        table_standby_replicas=0,
+        processing_guarantee="at_least_once",
+        agent_supervisor=mode.CrashingSupervisor,
+        # Faust wants session <= rebalance < request.
+        broker_session_timeout=min(60.0, max(rebalance, 6.0)),
+        broker_rebalance_timeout=rebalance,
+        broker_heartbeat_interval=min(3.0, rebalance / 3),
+        broker_request_timeout=max(rebalance, 60.0) + 30.0,
+        # Large polls keep a rebalance waiting until the last of their records is done.
+        broker_max_poll_records=500,
+        broker_commit_interval=config.commit_interval_s,
+        broker_commit_every=2_000,
+        consumer_group_instance_id=config.instance or None,
+        consumer_auto_offset_reset="earliest",
+        # Blocks of up to 256 KiB: a longer queue would hold too much.
+        stream_buffer_maxsize=512,
+        stream_wait_empty=True,
+        # Batches of sends leave together anyway; waiting longer only delays the acks.
+        producer_linger=0.002,
+        producer_max_batch_size=262_144,
+        producer_compression_type=None if config.compression == "none" else config.compression,
+        producer_request_timeout=60.0,
+        producer_max_request_size=config.max_request_bytes,
+        consumer_max_fetch_size=max(config.max_request_bytes, 1 << 20),
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.producer_only = False
+    return app
+
+
+def _state(app: faust.App, config: WorkerConfig, memory: Memory | None) -> tuple[SeenEvents, Counters]:
+    if memory is not None:
+        return PlainSeen(memory), PlainCounters(memory)
+    options = {"key_type": bytes, "value_type": bytes, "partitions": config.partitions}
+    seen = app.tables.add(SeenTable(app, name=SEEN, **options))
+    counters = app.tables.add(CountersTable(app, name=COUNTERS, **options))
+    return seen, counters
+
+
+def _topic(app: faust.App, config: WorkerConfig, name: str) -> Any:
+    """Raw bytes: what does not decode must reach us, not kill Faust's own decoder after the ack."""
+    return app.topic(
+        name,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+        partitions=config.partitions,
+    )
+
+
+def _outlet(app: faust.App, config: WorkerConfig, name: str) -> Outlet:
+    return Outlet(
+        send=_sender(_topic(app, config, name)),
+        send_dead_letters=_sender(_topic(app, config, config.topics.dead_letters)),
+        framing=config.framing,
+        partitions=config.partitions,
+    )
+
+
+def _sender(topic: Any) -> Send:
+    async def send(blocks: Sequence[tuple[int, bytes]]) -> None:
+        futures = [await topic.send(value=value, partition=partition) for partition, value in blocks]
+        await asyncio.gather(*futures)
+
+    return send
+
+
+def _credentials(security: Security) -> Any:
+    if security.protocol == "PLAINTEXT":
+        return None
+    context = None
+    if security.protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=security.ca_file or None)
+    if security.protocol == "SSL":
+        return faust.SSLCredentials(context)
+    credentials = faust.SASLCredentials(
+        username=security.username,
+        password=security.password,
+        mechanism=security.mechanism or "PLAIN",
+        ssl_context=context,
+    )
+    credentials.protocol = AuthProtocol(security.protocol)
+    return credentials

@@ -1,0 +1,92 @@
+"""`WorkerConfig`: all a worker is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from pipelines.counting.count import ALL_DIMENSIONS
+from schemas import topics
+from schemas.blocks import SINGLE_OBJECT, Framing
+
+SEEN: Final = "seen"
+"""Table of the count agent: the keys of events seen."""
+COUNTERS: Final = "counters"
+"""Table of the rate agent: packed state of every (dimension, value)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How to reach the brokers."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    """PEM file of the authority of the brokers' certificates; empty: the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """The topics; others than the defaults are for tests."""
+
+    events: str = topics.EVENTS
+    counts: str = topics.COUNTS
+    rates: str = topics.RATES
+    dead_letters: str = topics.DEAD_LETTERS
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLimits:
+    """How many records may go to the dead letters before the process stops: a bad deploy must not drain a stream."""
+
+    share: float = 0.01
+    """Of a minute's records."""
+    least: int = 100
+    """Records there must be in a minute before the share is looked at."""
+    in_a_row: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """A frozen value; see the settings for what the names of Kafka's own options mean."""
+
+    brokers: str
+    """Bootstrap servers, comma-separated."""
+    partitions: int
+    """Of every topic, changelogs included."""
+    data: Path
+    """Faust's own directory; nothing in it needs to be kept."""
+    group: str = topics.WORKER_GROUP
+    """Faust app id: consumer group, and prefix of the changelogs' names."""
+    topics: TopicNames = TopicNames()
+    security: Security = Security()
+    framing: Framing = SINGLE_OBJECT
+    dimensions: frozenset[str] = ALL_DIMENSIONS
+    replication: int = 3
+    """Of changelogs that the worker has to create."""
+    compression: Literal["none", "gzip", "lz4"] = "lz4"
+    rebalance_timeout_s: float = 60.0
+    instance: str = ""
+    """`group.instance.id` (static membership), such as the ordinal of a pod; empty: none."""
+    commit_interval_s: float = 1.0
+    max_request_bytes: int = 8 * 1024 * 1024
+    """Before compression; the largest block of counts stays well below."""
+    count_batch: int = 32
+    """Blocks counted in one pass at the most: more would only hold the event loop longer."""
+    rate_batch: int = 4096
+    """Records folded before rows are sent at the most."""
+    coalesce_s: float = 1.0
+    """A key-hour's row is sent at most once in this time."""
+    reject_limits: RejectLimits = RejectLimits()
+    stall_s: float = 120.0
+    """The worker is ended when there is lag and nothing was done for so long."""
+    stop_s: float = 30.0
+    """The process is ended the hard way when stopping takes longer."""
+
+
+def changelogs(group: str = topics.WORKER_GROUP) -> tuple[str, ...]:
+    """Names of the changelog topics, in Faust's pattern."""
+    return tuple(f"{group}-{table}-changelog" for table in (SEEN, COUNTERS))

@@ -1,0 +1,36 @@
+"""Errors that end a worker; each is one sentence.
+
+WorkerError
+ ├─ TopicsError       topics are missing, or have other numbers of partitions
+ ├─ BrokerUnreachable Kafka does not answer, or refuses
+ ├─ TooManyRejects    more records cannot be used than a healthy stream has
+ └─ Stalled           there is lag and no progress
+"""
+
+from __future__ import annotations
+
+
+class WorkerError(Exception):
+    """One sentence that says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class TopicsError(WorkerError):
+    """Topics are missing, or have other numbers of partitions."""
+
+    exit_code = 4
+
+
+class BrokerUnreachable(WorkerError):  # noqa: N818 - named by what it says, like its siblings
+    """Kafka does not answer, or refuses."""
+
+    exit_code = 4
+
+
+class TooManyRejects(WorkerError):  # noqa: N818
+    """More records cannot be used than a healthy stream has."""
+
+
+class Stalled(WorkerError):  # noqa: N818
+    """There is lag and no progress."""

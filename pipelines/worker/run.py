@@ -1,0 +1,131 @@
+"""`run_worker`: runs the app until a signal or a surprise ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from typing import Any, Final
+
+import faust
+
+from pipelines.counting.memory import Memory
+from pipelines.worker.app import create_app
+from pipelines.worker.batches import Progress
+from pipelines.worker.config import WorkerConfig
+from pipelines.worker.errors import Stalled, WorkerError
+from pipelines.worker.topics import prepare
+
+HARD_EXIT: Final = 70
+"""EX_SOFTWARE of sysexits.h: stopping did not end."""
+LOOK_EVERY_S: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def run_worker(config: WorkerConfig, memory: Memory | None) -> int:
+    """Run a worker in this process and thread until SIGTERM or SIGINT; its exit code.
+
+    Logging is left as it was set up. Whatever goes wrong ends the worker with an exit code other than 0; what it had
+    not finished is done again after a restart.
+    """
+    try:
+        prepare(config, tables=memory is None)
+        app = create_app(config, memory=memory)
+        return asyncio.run(_run(app, config))
+    except WorkerError as error:
+        _log.critical("%s", error)
+        return error.exit_code
+
+
+async def _run(app: faust.App, config: WorkerConfig) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app.finalize()
+    tasks = [
+        asyncio.create_task(work)
+        for work in (stop.wait(), _crashed(app), _watch(app, app.progress, config.stall_s))
+    ]
+    start = asyncio.create_task(app.start())
+    try:
+        await asyncio.wait([*tasks, start], return_when=asyncio.FIRST_COMPLETED)
+        if start.done() and not start.exception():
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        failure = app.crash_reason or _failure([start, *tasks])
+    finally:
+        _hard_exit_after(config.stop_s)
+    await app.stop()
+    for task in (start, *tasks):
+        task.cancel()
+    await asyncio.gather(start, *tasks, return_exceptions=True)
+    return _verdict(failure or app.crash_reason)
+
+
+async def _crashed(app: faust.App) -> None:
+    while not app.crashed:
+        await asyncio.sleep(0.1)
+
+
+def _failure(tasks: list[asyncio.Task[Any]]) -> BaseException | None:
+    return next((task.exception() for task in tasks if task.done() and task.exception()), None)
+
+
+def _verdict(failure: BaseException | None) -> int:
+    if failure is None:
+        return 0
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    if isinstance(failure, WorkerError):
+        _log.critical("%s", failure)
+        return failure.exit_code
+    _log.critical(
+        "The worker ends because of what it did not expect: %r. Start it again; it goes on where it was.",
+        failure,
+        exc_info=failure,
+    )
+    return 1
+
+
+async def _watch(app: faust.App, progress: Progress, stall_s: float) -> None:
+    """End the worker when there is lag and nothing was done for too long.
+
+    Raises:
+        Stalled: then.
+    """
+    clock = asyncio.get_running_loop().time
+    done, since = -1, clock()
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        # A recovery takes as long as its changelog; only streams that run can stall.
+        if progress.done != done or app.rebalancing or not _lag(app, progress):
+            done, since = progress.done, clock()
+        elif clock() - since > stall_s:
+            raise Stalled(
+                f"The worker did nothing for {stall_s:.0f} s though records wait: it ends, to be started again; "
+                "look whether the brokers answer."
+            )
+
+
+def _lag(app: faust.App, progress: Progress) -> bool:
+    """Whether records wait: of partitions we read, the broker has more than we acknowledged."""
+    for tp in app.consumer.assignment() if app.consumer.started else ():
+        reached = progress.next_offsets.get((tp.topic, tp.partition))
+        if tp.topic in app.topics_read and (app.consumer.highwater(tp) or 0) > (reached or 0):
+            return True
+    return False
+
+
+def _hard_exit_after(stop_s: float) -> None:
+    """End the process when stopping hangs; nothing unacknowledged is lost by it."""
+
+    def end() -> None:
+        _log.critical("The worker did not stop within %.0f s and is ended.", stop_s)
+        os._exit(HARD_EXIT)
+
+    timer = threading.Timer(stop_s, end)
+    timer.daemon = True
+    timer.start()
