@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -22,20 +21,22 @@ _TAIL: Final = 4000
 class Child:
     """A started program. Never outlives this process."""
 
-    def __init__(self, name: str, log: Path, argv: list[str] | None = None) -> None:
+    def __init__(self, name: str, log: Path, argv: list[str], *, ours: bool = True) -> None:
         """Start it.
 
         Args:
             name: of the part.
             log: where what it prints goes.
-            argv: a program that knows nothing of us; without it the part `name` of ours is run.
+            argv: the program.
+            ours: whether it ties itself to us and reports, and so is told its name, our process id and the file
+                descriptor for its reports; any other program knows nothing of us.
         """
         self.name = name
         self.log = log
         self._reports, write = os.pipe()
         os.set_blocking(self._reports, False)
         self._partial = b""
-        command = lifeline.wrap(argv) if argv else _part(name, write)
+        command = [*argv, name, str(os.getpid()), str(write)] if ours else lifeline.wrap(argv)
         try:
             with log.open("ab") as output:
                 self.process = subprocess.Popen(
@@ -43,7 +44,7 @@ class Child:
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
-                    pass_fds=() if argv else (write,),
+                    pass_fds=(write,) if ours else (),
                     start_new_session=True,  # Ctrl-C is for the supervisor, which stops its parts in order
                 )
         finally:
@@ -58,7 +59,7 @@ class Child:
         """Send it a line of JSON; a dead child hears nothing."""
         if self.process.stdin is not None:
             with suppress(OSError, ValueError):
-                self.process.stdin.write(msgspec.json.encode(message) + b"\n")
+                self.process.stdin.write(msgspec.json.encode(message, enc_hook=str) + b"\n")
                 self.process.stdin.flush()
 
     def heard(self) -> list[dict[str, Any]]:
@@ -126,8 +127,3 @@ def cap(log: Path, limit: int = LOG_LIMIT) -> None:
             file.truncate(0)
             file.seek(0)
             file.write(newer)
-
-
-def _part(name: str, reports: int) -> list[str]:
-    """A part of ours; `-P`: a folder named like ours where the user stands must not be imported."""
-    return [sys.executable, "-P", "-m", "connectors.embedded.part", name, str(os.getpid()), str(reports)]

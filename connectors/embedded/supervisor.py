@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -81,8 +81,10 @@ class Plan:
     directory: DataDirectory
     settings: Settings
     """As the user gave them; the broker's address and ClickHouse's are filled in here."""
-    bridge: dict[str, Any]
-    """For the bridge alone: what to replay."""
+    part: tuple[str, ...]
+    """The program that is a part of ours; its name and how to report are appended (see `Child`)."""
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """What else the parts are told: what to replay."""
     broker_limit: int = BROKER_LIMIT
 
 
@@ -130,15 +132,15 @@ class Supervisor:
         directory = self._plan.directory
         self._drained = False
         port = broker.free_port()
-        server = self._spawn("broker", broker.command(port))
-        parts = {name: self._spawn(name) for name in _PARTS}
+        server = self._spawn("broker", broker.command(port), ours=False)
+        parts = {name: self._spawn(name, list(self._plan.part)) for name in _PARTS}
         if not broker.wait_for(port, server.process):
             raise _PartDied("broker", "does not answer")
         config = {
             "settings": self._plan.settings,
             "directory": str(directory.path),
             "broker": f"{broker.HOST}:{port}",
-            "bridge": self._plan.bridge,
+            "tasks": self._plan.tasks,
         }
         parts["sink"].tell(config)
         door = self._ready(parts["sink"])
@@ -160,8 +162,8 @@ class Supervisor:
         self._listener.up(endpoints)
         return endpoints
 
-    def _spawn(self, name: str, argv: list[str] | None = None) -> Child:
-        child = Child(name, self._plan.directory.logs / f"{name}.log", argv)
+    def _spawn(self, name: str, argv: list[str], *, ours: bool = True) -> Child:
+        child = Child(name, self._plan.directory.logs / f"{name}.log", argv, ours=ours)
         self._children.append(child)
         return child
 
