@@ -6,16 +6,19 @@ Errors of the client become `BrokerError`s, each one sentence.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import NewTopic, OffsetSpec
 
 from connectors.errors import BrokerError
-from connectors.settings import Kafka
 from schemas import topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from connectors.settings import Kafka
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Of every topic: a block has 256 KiB, but a single row may have 3 MiB."""
@@ -99,7 +102,8 @@ def ensure_topics(settings: Kafka) -> None:
     """Create what is missing of our topics; what exists is left as it is.
 
     Raises:
-        BrokerError: when a topic exists with another number of partitions (then Faust could not co-partition it), or
+        BrokerError: when a topic exists with another number of partitions (then Faust could not co-partition
+        it), or
             Kafka does not answer or allow it.
     """
     with sentences(settings), contextlib.closing(KafkaAdminClient(**client_options(settings))) as admin:
@@ -177,9 +181,9 @@ class Positions:
 class Drain:
     """Tells when everything that Kafka had when it began is in ClickHouse, with all that follows from it.
 
-    In stages, each of which takes the ends of its topics once the stage before has passed, because what a group has
-    read, it has written on: the worker has read the events; then the counts it made of them; then the sink has read
-    all it reads. Whoever wrote the events must have flushed them before.
+    In stages, each of which takes the ends of its topics once the stage before has passed, because what a
+    group has read, it has written on: the worker has read the events; then the counts it made of them; then
+    the sink has read all it reads. Whoever wrote the events must have flushed them before.
     """
 
     _STAGES: Final = (

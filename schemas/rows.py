@@ -1,8 +1,8 @@
 """Avro rows, encoded more than twice as fast as fastavro does it: the bridge encodes every event it takes.
 
-The encoder of a schema is made once. It covers the types that events are made of and takes less than fastavro.
-A row or a type it does not take is left to fastavro, which encodes it or says what is wrong with it. So the
-bytes are always fastavro's (a property test compares them), only sooner.
+The encoder of a schema is made once. It covers the types that events are made of and takes less than
+fastavro. A row or a type it does not take is left to fastavro, which encodes it or says what is wrong with
+it. So the bytes are always fastavro's (a property test compares them), only sooner.
 """
 
 from __future__ import annotations

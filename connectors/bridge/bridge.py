@@ -5,24 +5,27 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from connectors.bridge.landed import Landing
-from connectors.bridge.policy import Policy
-from connectors.bridge.producer import Producer
-from connectors.bridge.receipts import Receipt
 from connectors.bridge.refusals import refused
 from connectors.errors import BrokerError, UserError
 from schemas import topics
 from schemas.avro import newest
 from schemas.blocks import MAX_ROWS, SINGLE_OBJECT, BlockBuilder, Framing
-from schemas.dead_letters import DeadLetter
-from schemas.events import SesEvent
 from schemas.partitioning import of_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from connectors.bridge.landed import Landing
+    from connectors.bridge.policy import Policy
+    from connectors.bridge.producer import Producer
+    from connectors.bridge.receipts import Receipt
+    from schemas.dead_letters import DeadLetter
+    from schemas.events import SesEvent
 
 _RECORDS: Final = {topics.EVENTS: "ses_event", topics.DEAD_LETTERS: "dead_letter"}
 
@@ -64,11 +67,12 @@ class _Sent:
 class Bridge:
     """Gathers rows into blocks, sends them, and releases receipts once their blocks are safe.
 
-    Any number of threads may submit. Two locks, never taken the other way round: `_lock` guards the open blocks and
-    the order of sending, `_traffic` what is on its way; callbacks of the producer take only the latter.
+    Any number of threads may submit. Two locks, never taken the other way round: `_lock` guards the open
+    blocks and the order of sending, `_traffic` what is on its way; callbacks of the producer take only the
+    latter.
 
-    It owns its producer and landing. It breaks, for good, when a block cannot be sent or cannot be seen to land:
-    from then on everything but `close` raises, and what was not safe by then keeps its receipts.
+    It owns its producer and landing. It breaks, for good, when a block cannot be sent or cannot be seen to
+    land: from then on everything but `close` raises, and what was not safe by then keeps its receipts.
     """
 
     def __init__(
@@ -163,7 +167,8 @@ class Bridge:
         self.check()
 
     def close(self) -> None:
-        """Stop at once: what is not safe stays unacknowledged at its source. `flush` first to lose no work."""
+        """Stop at once: what is not safe stays unacknowledged at its source. `flush` first to lose no
+        work."""
         self._break(BrokerError("the bridge is closed"))
         with self._lock:
             self._closed = True

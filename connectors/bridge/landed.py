@@ -5,22 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from connectors.errors import UserError
-from connectors.kafka import Offsets
 from schemas.topics import SINK_GROUP
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from connectors.kafka import Offsets
+
 POLL_S: Final = 0.2
-"""Between two questions: a source waits that much longer than it had to, and Kafka is asked five times a second."""
+"""Between two questions: a source waits that much longer than it had to, and Kafka is asked five times a
+second."""
 PATIENCE_S: Final = 15.0
-"""How long Kafka may fail to answer: a coordinator moves in a few seconds, a broker that is gone stays away."""
+"""How long Kafka may fail to answer: a coordinator moves in a few seconds, a broker that is gone stays
+away."""
 
 
 class Landing(Protocol):
-    """Watches blocks until they have landed; the bridge owns it. Callbacks come in a thread of its own, brief."""
+    """Watches blocks until they have landed; the bridge owns it. Callbacks come in a thread of its own,
+    brief."""
 
     def watch(
         self,
@@ -30,7 +36,8 @@ class Landing(Protocol):
         landed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Call `landed` once the sink has committed beyond an offset, or `failed` once that cannot be told."""
+        """Call `landed` once the sink has committed beyond an offset, or `failed` once that cannot be
+        told."""
 
     def close(self) -> None:
         """Stop watching; what waits is never called."""
@@ -74,7 +81,8 @@ class CommittedLanding:
         landed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Call `landed` once the sink has committed beyond an offset, or `failed` once that cannot be told."""
+        """Call `landed` once the sink has committed beyond an offset, or `failed` once that cannot be
+        told."""
         with self._changed:
             queue = self._waiting.setdefault(topic, {}).setdefault(partition, deque())
             queue.append(_Waiting(offset, landed, failed))

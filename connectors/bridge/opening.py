@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connectors.bridge.bridge import Bridge
 from connectors.bridge.landed import CommittedLanding
 from connectors.bridge.policy import Policy
 from connectors.bridge.producer import KafkaBlocks
 from connectors.kafka import Positions
-from connectors.settings import Settings
 from schemas.blocks import SINGLE_OBJECT, Framing
+
+if TYPE_CHECKING:
+    from connectors.settings import Settings
 
 
 def open_bridge(settings: Settings, framing: Framing = SINGLE_OBJECT) -> Bridge:

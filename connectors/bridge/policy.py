@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from connectors.settings import Settings
+if TYPE_CHECKING:
+    from connectors.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,8 @@ class Policy:
     partitions: int
     """Of each topic."""
     landed: bool = False
-    """Whether a block is safe once the sink has committed past it (it is in ClickHouse), not once Kafka has it."""
+    """Whether a block is safe once the sink has committed past it (it is in ClickHouse), not once Kafka has
+    it."""
     max_in_flight: int = 64 * 1024 * 1024
     """Encoded bytes of blocks that are not safe; submitters wait beyond it."""
     linger_s: float = 0.05

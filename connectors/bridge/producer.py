@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kafka import KafkaProducer
 
 from connectors.kafka import MAX_MESSAGE_BYTES, broker_error, client_options, sentences
-from connectors.settings import Kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from connectors.settings import Kafka
 
 BATCH_BYTES: Final = 1024 * 1024
 """Blocks of one partition that wait for a request before them travel together up to this size."""
@@ -20,9 +23,9 @@ CLOSE_S: Final = 3
 class Producer(Protocol):
     """Sends blocks; the bridge owns it and is its only caller.
 
-    Calls of `send` come one at a time. Blocks of one partition must be stored in the order they were sent. Exactly
-    one of `sent` and `failed` is called for each block, in any thread, not before it is durable or given up; they
-    are brief.
+    Calls of `send` come one at a time. Blocks of one partition must be stored in the order they were sent.
+    Exactly one of `sent` and `failed` is called for each block, in any thread, not before it is durable or
+    given up; they are brief.
     """
 
     def send(
@@ -44,7 +47,8 @@ class Producer(Protocol):
 
 
 class KafkaBlocks:
-    """kafka-python's producer, idempotent: acks from all replicas, retries without reordering or repeating."""
+    """kafka-python's producer, idempotent: acks from all replicas, retries without reordering or
+    repeating."""
 
     def __init__(self, settings: Kafka, delivery_ms: int = DELIVERY_MS) -> None:
         """Connect.

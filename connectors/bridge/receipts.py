@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Receipt:
     """Counts the blocks that carry events of one unit of a source (a message, a request, a file).
 
-    The source makes it, submits with it any number of times, and closes it. The bridge holds it for each block that
-    carries any row submitted with it. When it is closed and no block holds it, `on_safe` runs, exactly once: in
-    `close` if everything was safe by then (or nothing was submitted), else in a thread of the bridge, where it must
-    be brief and must not call the bridge. A receipt of a bridge that broke is never released.
+    The source makes it, submits with it any number of times, and closes it. The bridge holds it for each
+    block that carries any row submitted with it. When it is closed and no block holds it, `on_safe` runs,
+    exactly once: in `close` if everything was safe by then (or nothing was submitted), else in a thread of
+    the bridge, where it must be brief and must not call the bridge. A receipt of a bridge that broke is never
+    released.
     """
 
     __slots__ = ("_holds", "_lock", "_on_safe", "closed")
