@@ -8,8 +8,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv-bench/.ready
 KAFKA = $(BIN)/python tests/kafka_tier/apache_kafka.py
-UV_COMPILE = uv pip compile pyproject.toml --extra embedded --group dev --universal --generate-hashes \
-	--python-version 3.11 --no-emit-index-url --no-header --quiet
+UV_COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-header --quiet $(ARGS)
 
 .PHONY: help setup demo test test-kafka test-chaos bench lint lock clean
 
@@ -41,11 +41,14 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lock: pyproject.toml ## Pin every package again, with hashes (wants uv)
+lock: ## Pin every package again, with hashes (wants uv)
 	@command -v uv >/dev/null || { echo "make lock wants uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(UV_COMPILE) --output-file requirements.lock $(ARGS)
-	cp requirements.lock requirements-bench.lock # uv keeps what an output file pins already
-	$(UV_COMPILE) --group bench --output-file requirements-bench.lock $(ARGS)
+	$(UV_COMPILE) --extra embedded --group dev --output-file requirements.lock
+	@# uv keeps what an output file pins already, so the other two agree with the first wherever they can.
+	cp requirements.lock requirements-bench.lock
+	$(UV_COMPILE) --extra embedded --group dev --group bench --output-file requirements-bench.lock
+	cp requirements.lock deploy/requirements.lock
+	$(UV_COMPILE) --output-file deploy/requirements.lock
 
 clean: ## Remove what was made here
 	rm -rf .venv .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results

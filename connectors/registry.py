@@ -84,9 +84,9 @@ class SchemaRegistry:
         """A request's answer; None when a GET finds nothing."""
         data = None if body is None else json.dumps(body).encode()
         url = self._url + path
-        request = urllib.request.Request(url, data=data, headers=self._headers)  # noqa: S310 - http(s), checked
+        request = urllib.request.Request(url, data=data, headers=self._headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310 - likewise
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             with error:
@@ -105,8 +105,8 @@ class SchemaRegistry:
     def _refusal(self, error: urllib.error.HTTPError) -> BrokerError:
         if error.code in _REFUSED:
             return BrokerError(
-                f"the schema registry at {self._url} refuses us ({error.code}): check the user and password in "
-                "kafka.schema_registry"
+                f"the schema registry at {self._url} refuses us ({error.code}): "
+                "check the user and password in kafka.schema_registry"
             )
         try:
             message = str(json.load(error)["message"])
