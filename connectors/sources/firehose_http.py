@@ -1,0 +1,128 @@
+"""Firehose's HTTP endpoint destination.
+
+Source: https://docs.aws.amazon.com/firehose/latest/dev/httpdeliveryrequestresponse.html
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from connectors.sources.http_handover import Handover, Refused, answer, letters, read_body
+from pipelines.intake.provenance import Provenance
+from schemas.dead_letters import DeadLetter, dead_letter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from connectors.bridge import Bridge, Receipt
+    from pipelines.intake.intake import Intake
+    from schemas.events import SesEvent
+
+BODY_LIMIT: Final = 80 * 1024 * 1024
+"""Bytes of an inflated body: Firehose's 64 MiB, and slack for how it counts them."""
+TIMEOUT_S: Final = 150.0
+"""Firehose gives up after 3 minutes; an answer after that would make a duplicate of a success."""
+_ERROR_LIMIT: Final = 8192
+"""Characters of an `errorMessage` (Firehose's contract)."""
+_TAKEN_AT_ONCE: Final = 500
+"""Records whose events are submitted together."""
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery(msgspec.Struct, frozen=True, rename="camel"):
+    """Body of a request."""
+
+    request_id: str
+    timestamp: int
+    """Milliseconds since the epoch."""
+    records: list[msgspec.Raw]
+    """Each `{"data": base64}`, an envelope that the intake knows."""
+
+
+class FirehoseEndpoint:
+    """Answers 200 once every record of a request is safe, never before."""
+
+    def __init__(
+        self,
+        access_key: str,
+        clock_ms: Callable[[], int],
+        *,
+        body_limit: int = BODY_LIMIT,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._access_key = access_key.encode()
+        self._clock_ms = clock_ms
+        self._body_limit = body_limit
+        self._timeout_s = timeout_s
+
+    async def handle(self, request: web.Request, handover: Handover) -> web.Response:
+        """One delivery attempt."""
+        request_id = request.headers.get("X-Amz-Firehose-Request-Id", "")
+        try:
+            with handover.admitted() as room:
+                self._authenticate(request)
+                body = await read_body(request, self._body_limit, room)
+                arn = request.headers.get("X-Amz-Firehose-Source-Arn", "") or "unknown"
+                source = f"firehose://{arn}/{request_id}"
+                delivery = await self._read(body, source, handover)
+                request_id = delivery.request_id or request_id
+                await handover.give(partial(self._submit, delivery, arn), self._timeout_s)
+        except Refused as refused:
+            _log.warning("firehose request %s: %d %s", request_id[:80], refused.status, refused.reason)
+            return self._answer(refused.status, request_id, refused.reason)
+        return self._answer(200, request_id)
+
+    def _authenticate(self, request: web.Request) -> None:
+        if not self._access_key:
+            return
+        given = request.headers.get("X-Amz-Firehose-Access-Key", "").encode(errors="surrogateescape")
+        if not hmac.compare_digest(given, self._access_key):
+            raise Refused(401, "X-Amz-Firehose-Access-Key is absent or wrong")
+
+    async def _read(self, body: bytes, source: str, handover: Handover) -> Delivery:
+        """Decode the body; one that will never do is a dead letter (the same one at every retry)."""
+        try:
+            return msgspec.json.decode(body, type=Delivery)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            rejected = dead_letter(
+                time=self._clock_ms(),
+                stage="unwrap",
+                cause="bad_firehose_request",
+                detail=f"the request's body is not as Firehose's contract has it: {error}",
+                source=source,
+                payload=body,
+            )
+            await handover.give(
+                lambda _, bridge, receipt: bridge.submit((), (rejected,), receipt), self._timeout_s
+            )
+            raise Refused(400, f"the body is not as Firehose's contract has it: {error}") from None
+
+    @staticmethod
+    def _submit(delivery: Delivery, arn: str, intake: Intake, bridge: Bridge, receipt: Receipt) -> None:
+        provenance = Provenance(f"firehose://{arn}/{delivery.request_id}", delivery.timestamp, "firehose")
+        offset = 0
+        for start in range(0, len(delivery.records), _TAKEN_AT_ONCE):
+            events: list[SesEvent] = []
+            dead_letters: list[DeadLetter] = []
+            for record in delivery.records[start : start + _TAKEN_AT_ONCE]:
+                document = bytes(record)
+                taken = intake.take(document, provenance, offset)
+                events += taken.events
+                dead_letters += letters(taken, provenance)
+                # Tells records apart, and is the same when the request is repeated.
+                offset += len(document)
+            bridge.submit(events, dead_letters, receipt)
+
+    def _answer(self, status: int, request_id: str, error: str = "") -> web.Response:
+        document: dict[str, object] = {"requestId": request_id, "timestamp": self._clock_ms()}
+        if error:
+            document["errorMessage"] = error[:_ERROR_LIMIT]
+        return answer(status, document)

@@ -1,0 +1,237 @@
+"""An SQS queue as a source: long polls, and deletes only what is safe."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from connectors.aws import LONG_POLL_S, Access, is_denied, is_missing, s3_client, source_error, sqs_client
+from connectors.bridge import Receipt
+from connectors.errors import SourceError, UserError
+from connectors.sources.sns_certificates import SnsHosts
+from connectors.sources.sqs_custody import Custody
+from connectors.sources.sqs_messages import Message, MessageReader, NotNow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+    from connectors.bridge import Bridge
+    from connectors.settings import SqsQueue
+    from pipelines.intake.intake import Intake
+
+_BATCH: Final = 10
+"""Messages of one receive at the most (SQS quota)."""
+_IN_WORK: Final = 5_000
+"""Messages received and not yet safe at the most: far below SQS's 120,000, enough for a slow landing."""
+_TICK_S: Final = 0.1
+_DRAIN_S: Final = 10.0
+"""How long a stopping source waits for what is in work; what is left becomes visible again by itself."""
+_REFUSALS: Final = 5
+"""Refusals in a row (no permission, no queue) that a queue may give before its source fails: policies and
+credentials take a while to spread when they are changed."""
+_LONGEST_PAUSE_S: Final = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class SqsSource:
+    """Reads one queue with several pollers.
+
+    A message is hidden from other readers while it is in work, and deleted once its receipt is released. One
+    that cannot be used now (its object cannot be read) returns after its visibility timeout; after five
+    receipts it is a dead letter.
+    """
+
+    def __init__(
+        self,
+        queue: SqsQueue,
+        new_intake: Callable[[], Intake],
+        *,
+        certificate_hosts: Sequence[str] = (),
+        wait_s: int = LONG_POLL_S,
+        drain_s: float = _DRAIN_S,
+    ) -> None:
+        self.name = f"sqs {queue.url}"
+        self._queue = queue
+        self._new_intake = new_intake
+        self._hosts = SnsHosts(certificate_hosts) if queue.verify_signatures else None
+        self._wait_s = wait_s
+        self._drain_s = drain_s
+        self._failure: UserError | None = None
+        self._failed = threading.Event()
+        self._answered = threading.Event()
+
+    def run(self, bridge: Bridge, stop: threading.Event) -> None:
+        """Poll until `stop` is set, then finish what is in work, within a deadline.
+
+        Raises:
+            SourceError: when the queue is not there, may not be read, or cannot be reached at the start.
+            UserError: when the bridge is broken.
+        """
+        queue = self._queue
+        access = Access(queue.region or region_of(queue.url), queue.role_arn, queue.endpoint_url)
+        client = sqs_client(access, connections=2 * queue.pollers + 2)
+        s3 = s3_client(access, connections=queue.pollers)
+        deleters = max(2, queue.pollers)
+        with Custody(client, queue.url, queue.visibility_s, deleters) as custody:
+            work = _Work(client, custody, bridge, stop)
+            pollers = [
+                _Poller(self, work, MessageReader(self._new_intake(), s3, self._hosts, stop))
+                for _ in range(queue.pollers)
+            ]
+            for poller in pollers:
+                poller.start()
+            while not stop.wait(_TICK_S) and not self._failed.is_set():
+                custody.tick()
+                bridge.check()
+            if self._failure is not None:
+                raise self._failure
+            self._drain(custody, pollers, bridge)
+
+    def _drain(self, custody: Custody, pollers: Sequence[_Poller], bridge: Bridge) -> None:
+        deadline = monotonic() + self._drain_s
+        while monotonic() < deadline and (len(custody) or any(poller.busy for poller in pollers)):
+            bridge.check()
+            custody.tick(all_due=True)
+            threading.Event().wait(_TICK_S / 5)
+        if left := len(custody):
+            _log.info("%s: %d messages in work return after their visibility timeout", self.name, left)
+
+    def fail(self, error: UserError) -> None:
+        """A poller cannot go on: `run` raises this."""
+        self._failure = self._failure or error
+        self._failed.set()
+
+    def refused(self, error: Exception, attempt: int) -> UserError | None:
+        """What to raise for a failed receive, if it is time to.
+
+        Args:
+            error: from boto3.
+            attempt: failed receives of this poller in a row, this one included.
+        """
+        hopeless = is_missing(error) or is_denied(error)
+        if not self._answered.is_set() or (hopeless and attempt >= _REFUSALS):
+            return source_error(error, f"queue {self._queue.url}")
+        return None
+
+    def receive(self, client: SQSClient) -> list[MessageTypeDef]:
+        """One long poll."""
+        answer = client.receive_message(
+            QueueUrl=self._queue.url,
+            MaxNumberOfMessages=_BATCH,
+            WaitTimeSeconds=self._wait_s,
+            VisibilityTimeout=self._queue.visibility_s,
+            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+        )
+        self._answered.set()
+        return answer.get("Messages", [])
+
+    @property
+    def failed(self) -> bool:
+        """Whether a poller cannot go on."""
+        return self._failed.is_set()
+
+    @property
+    def url(self) -> str:
+        """Of the queue."""
+        return self._queue.url
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the pollers of a queue share."""
+
+    client: SQSClient
+    custody: Custody
+    bridge: Bridge
+    stop: threading.Event
+
+
+class _Poller(threading.Thread):
+    """Receives and submits. A daemon: a long poll under way does not hold up the end of the process."""
+
+    def __init__(self, source: SqsSource, work: _Work, reader: MessageReader) -> None:
+        super().__init__(name=source.name, daemon=True)
+        self._source = source
+        self._client = work.client
+        self._custody = work.custody
+        self._bridge = work.bridge
+        self._stop_asked = work.stop
+        self._reader = reader
+        self.busy = False
+        """Whether it has messages that are not all submitted."""
+
+    def run(self) -> None:
+        """Until stopped or failed."""
+        attempt = 0
+        while not self._over():
+            if not self._custody.wait_for_room(_IN_WORK, _TICK_S):
+                continue
+            try:
+                messages = self._source.receive(self._client)
+                attempt = 0
+                self._work(messages)
+            except UserError as error:
+                self._source.fail(error)
+            except (ClientError, BotoCoreError) as error:
+                attempt += 1
+                self._pause(error, attempt)
+            except Exception as error:  # noqa: BLE001 - a poller must not die unseen
+                _log.exception("%s", self._source.name)
+                self._source.fail(SourceError(f"{self._source.name} failed on a message: {error!r}"))
+        self.busy = False
+
+    def _over(self) -> bool:
+        return self._stop_asked.is_set() or self._source.failed
+
+    def _pause(self, error: Exception, attempt: int) -> None:
+        if self._over():
+            return
+        if (refusal := self._source.refused(error, attempt)) is not None:
+            self._source.fail(refusal)
+            return
+        _log.warning("%s: %s", self._source.name, error)
+        self._stop_asked.wait(min(2.0 ** (attempt - 1), _LONGEST_PAUSE_S))
+
+    def _work(self, received: Sequence[MessageTypeDef]) -> None:
+        if not received:
+            return
+        if self._over():
+            self._custody.give_back([message["ReceiptHandle"] for message in received])
+            return
+        self.busy = True
+        taken = [
+            (message, self._custody.hold(message["MessageId"], message["ReceiptHandle"]))
+            for message in received
+        ]
+        for message, held in taken:
+            receipt = Receipt(partial(self._custody.safe, held))
+            try:
+                self._reader.submit(Message.of(message, self._source.url), self._bridge, receipt)
+            except NotNow as reason:
+                _log.warning("%s: message %s returns later: %s", self._source.name, held.message_id, reason)
+                self._custody.release(held)
+            else:
+                receipt.close()
+        self.busy = False
+
+
+def region_of(url: str) -> str:
+    """Region in the URL of a queue, `https://sqs.REGION.amazonaws.com/…`; empty when there is none."""
+    match (urlsplit(url).hostname or "").split("."):
+        case ["sqs", region, "amazonaws", *_] | ["sqs-fips", region, "amazonaws", *_]:
+            return region
+        case [region, "queue", "amazonaws", *_]:
+            return region
+        case _:
+            return ""
