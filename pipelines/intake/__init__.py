@@ -1,5 +1,5 @@
 """From bytes to normalised events or typed rejections, without any I/O.
 
-    bytes ─ framing ─▶ documents ─ unwrap ─▶ SES payloads ─ normalise ─▶ SesEvents
-               └──────────────────────┴─────────────────────────┴──────▶ DeadLetters
+bytes ─ framing ─▶ documents ─ unwrap ─▶ SES payloads ─ normalise ─▶ SesEvents
+           └──────────────────────┴─────────────────────────┴──────▶ DeadLetters
 """

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import traceback
 from dataclasses import dataclass, field
+from typing import Final, TYPE_CHECKING
 
-from pipelines.intake.outcomes import Confirmation, ObjectRef
-from pipelines.intake.policy import NormalisePolicy
-from pipelines.intake.provenance import Provenance
-from schemas.dead_letters import DeadLetter
-from schemas.events import SesEvent
+from pipelines.intake.envelopes import Rejection
+from pipelines.intake.framing import Document, Frame, Splitter
+from pipelines.intake.normalise import Normaliser
+from pipelines.intake.outcomes import Confirmation, Control, ObjectRef, SesPayload
+from pipelines.intake.unwrap import letter, refused, unwrap
+
+if TYPE_CHECKING:
+    from pipelines.intake.provenance import Provenance
+    from pipelines.intake.policy import NormalisePolicy
+    from schemas.dead_letters import DeadLetter
+    from schemas.events import SesEvent
+    from collections.abc import Iterable, Iterator
+
+_CHUNK: Final = 256 * 1024
+"""Bytes framed at a time: some 200 events, which become one `Taken` of about a megabyte."""
 
 
 @dataclass(slots=True)
@@ -26,15 +37,68 @@ class Taken:
 
 
 class Intake:
-    """Unwraps, parses and normalises."""
+    """Unwraps, parses and normalises. Not thread-safe: one for each thread."""
 
     def __init__(self, policy: NormalisePolicy) -> None:
-        self._policy = policy
+        self._normaliser = Normaliser(policy)
 
     def take(self, document: bytes, provenance: Provenance, offset: int = 0) -> Taken:
-        """One document, such as the body of a queue's message."""
-        return Taken()
+        """One document, such as the body of a queue's message; `offset` is where it stood in `provenance.uri`."""
+        taken = Taken()
+        self._add(taken, document, provenance, offset)
+        return taken
 
     def take_stream(self, chunks: Iterable[bytes], provenance: Provenance) -> Iterator[Taken]:
-        """A decompressed file or object of any size, in bounded memory; many records to a `Taken`."""
-        yield Taken()
+        """A decompressed file or object of any size, in bounded memory; many records to a `Taken`.
+
+        What `chunks` raises passes through; the frames before it have been yielded.
+        """
+        splitter = Splitter()
+        for chunk in chunks:
+            for start in range(0, len(chunk), _CHUNK):
+                frames = splitter.feed(chunk[start : start + _CHUNK])
+                if frames:
+                    yield self._take_frames(frames, provenance)
+        frames = splitter.finish()
+        if frames:
+            yield self._take_frames(frames, provenance)
+
+    def _take_frames(self, frames: Iterable[Frame], provenance: Provenance) -> Taken:
+        taken = Taken()
+        for frame in frames:
+            if isinstance(frame, Document):
+                self._add(taken, frame.data, provenance, frame.offset)
+            else:
+                taken.dead_letters.append(letter(refused(frame), provenance, frame.offset))
+        return taken
+
+    def _add(self, taken: Taken, document: bytes, provenance: Provenance, offset: int) -> None:
+        try:
+            outcomes = unwrap(document, provenance, offset)
+            for outcome in outcomes:
+                self._sort(taken, outcome, provenance, offset)
+        except Exception:  # noqa: BLE001 - a bug that one record uncovers must not stop the others
+            rejection = Rejection("parse", "internal_error", traceback.format_exc(), document)
+            taken.dead_letters.append(letter(rejection, provenance, offset))
+
+    def _sort(
+        self,
+        taken: Taken,
+        outcome: SesPayload | ObjectRef | Confirmation | Control | DeadLetter,
+        provenance: Provenance,
+        offset: int,
+    ) -> None:
+        if isinstance(outcome, SesPayload):
+            event = self._normaliser.normalise(outcome, provenance, offset)
+            if isinstance(event, Rejection):
+                taken.dead_letters.append(letter(event, provenance, offset))
+            else:
+                taken.events.append(event)
+        elif isinstance(outcome, ObjectRef):
+            taken.objects.append(outcome)
+        elif isinstance(outcome, Confirmation):
+            taken.confirmations.append(outcome)
+        elif isinstance(outcome, Control):
+            taken.controls += 1
+        else:
+            taken.dead_letters.append(outcome)

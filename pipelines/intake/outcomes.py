@@ -1,15 +1,19 @@
-"""What a document can turn out to be, besides a `DeadLetter`."""
+"""What a document can turn out to be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
-from schemas.ses import Payload
+from msgspec import Struct
+
+from schemas.dead_letters import DeadLetter
+
+if TYPE_CHECKING:
+    from schemas.ses import Payload
 
 
-@dataclass(frozen=True, slots=True)
-class SesPayload:
+class SesPayload(Struct, frozen=True, gc=False):
     """An SES event or legacy notification, decoded."""
 
     payload: Payload
@@ -59,4 +63,7 @@ class Control:
 
     kind: str
     """`s3_test_event`, `s3_delete`, `setup_notification`, `topic_validated`, `subscription_succeeded`,
-    `unsubscribe_confirmation`, `eventbridge_other`, `empty_record`."""
+    `unsubscribe_confirmation`, `s3_other`, `eventbridge_other`, `empty_record`."""
+
+
+Outcome = SesPayload | ObjectRef | Confirmation | Control | DeadLetter

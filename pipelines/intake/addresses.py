@@ -1,0 +1,46 @@
+"""Addresses as SES writes them: bare, `Name <a@b>`, RFC 2047, comma-joined."""
+
+from __future__ import annotations
+
+import re
+from email.utils import getaddresses, parseaddr
+from typing import Final, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PLAIN: Final = re.compile(r"[^\s<>\",;:()@]+@[^\s<>\",;:()@]+")
+_IN_TEXT: Final = re.compile(r"[^\s<>\",;:()@=]+@[^\s<>\",;:()@]+")
+
+
+def bare(text: str) -> str:
+    """The address alone, its domain in lower case; the text itself, stripped, when there is none in it."""
+    if not _PLAIN.fullmatch(text):
+        text = _parsed(text)
+    local, at, domain = text.rpartition("@")
+    return f"{local}@{domain.lower()}" if at else text
+
+
+def _parsed(text: str) -> str:
+    inside = (
+        text[text.rfind("<") + 1 : text.rfind(">")] if text.rstrip().endswith(">") and "<" in text else ""
+    )
+    if inside:
+        return inside.strip()
+    # The library reads comments and quoted local parts; it is slow and refuses what is not RFC 5322.
+    return (parseaddr(text)[1] or text).strip()
+
+
+def domain_of(text: str) -> str:
+    """The domain of an address in lower case, without a trailing dot; empty when there is none."""
+    return bare(text).rpartition("@")[2].strip().rstrip(".>").lower() if "@" in text else ""
+
+
+def listed(values: Iterable[str]) -> list[str]:
+    """Every address of header values, each of which may hold several."""
+    return [address for _, address in getaddresses(list(values)) if address]
+
+
+def redact(text: str) -> str:
+    """Free text with `<address>` in place of addresses: providers repeat them in SMTP replies."""
+    return _IN_TEXT.sub("address", text) if "@" in text else text

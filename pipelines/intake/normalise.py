@@ -1,0 +1,234 @@
+"""From an SES payload to a `SesEvent`: one shape for every type, path and age of the format.
+
+What counting relies on is taken from `mail` first, which is the same by every path, and from an envelope only where
+`mail` is silent.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final, TYPE_CHECKING
+
+from pipelines.intake import addresses, providers
+from pipelines.intake.details import READERS, About, unknown
+from pipelines.intake.envelopes import Rejection, arn_region_account
+from pipelines.intake.identity import arrival_id, event_id
+from pipelines.intake.machine_opens import is_machine_open
+from pipelines.intake.smtp_signals import is_reputation_signal
+from pipelines.intake.timestamps import TimestampParser
+from schemas.events import OTHER, Recipient, SesEvent
+
+if TYPE_CHECKING:
+    from pipelines.intake.policy import NormalisePolicy
+    from pipelines.intake.outcomes import SesPayload
+    from schemas.ses import Mail
+    from pipelines.intake.provenance import Provenance
+
+_CACHED: Final = 20_000
+"""Recipients and senders remembered: a message's events arrive near each other."""
+_NO_TAGS: Final[dict[str, list[str]]] = {}
+
+_BLANK: Final = SesEvent(
+    event_id=b"",
+    event_type="",
+    original_type="",
+    event_time=0,
+    sent_time=0,
+    message_id="",
+    account="",
+    region="",
+    configuration_set="",
+    tenant="",
+    from_domain="",
+    feedback_a="",
+    feedback_b="",
+    feedback_c="",
+    campaign="",
+    recipients=[],
+    bounce_type="",
+    bounce_subtype="",
+    complaint_type="",
+    complaint_subtype="",
+    delay_type="",
+    feedback_id="",
+    smtp_reply="",
+    reporting_mta="",
+    remote_mta_ip="",
+    outgoing_ip="",
+    processing_millis=0,
+    ip_address="",
+    user_agent="",
+    link="",
+    reason="",
+    template="",
+    contact_list="",
+    machine_open=False,
+    out_of_office=False,
+    unsubscribed=False,
+    tags=[],
+    tagged=False,
+    origin="event",
+    path="",
+    arrival_id=0,
+)
+
+
+class _Known:
+    """What an address comes to."""
+
+    __slots__ = ("address", "domain", "lower", "provider", "reports")
+
+    def __init__(self, lower: str, address: str, domain: str, provider: str, *, reports: bool) -> None:
+        self.lower = lower
+        self.address = address
+        self.domain = domain
+        self.provider = provider
+        self.reports = reports
+
+
+class Normaliser:
+    """Normalises under a policy. Holds caches, no other state: what it returns depends on its input alone."""
+
+    def __init__(self, policy: NormalisePolicy) -> None:
+        self._policy = policy
+        self._plain = policy.pii == "plain"
+        key = (
+            policy.pii_key
+            if len(policy.pii_key) <= blake2b.MAX_KEY_SIZE
+            else blake2b(policy.pii_key).digest()
+        )
+        self._keyed = blake2b(key=key, digest_size=16)
+        self._providers = providers.table()
+        self._unknown = providers.Provider(providers.OTHER, policy.unknown_providers_report)
+        self._timestamps = TimestampParser()
+        self._recipients: dict[str, _Known] = {}
+        self._senders: dict[str, str] = {}
+
+    def normalise(self, found: SesPayload, provenance: Provenance, offset: int) -> SesEvent | Rejection:
+        """The event, or why there is none: `missing_field`, `missing_payload`, `invalid_timestamp`."""
+        payload, mail = found.payload, found.payload.mail
+        if mail is None or not mail.message_id:
+            what = "mail.messageId" if mail else "mail"
+            return Rejection("normalise", "missing_field", f"The event has no {what}.", found.raw)
+        sent = self._timestamps.parse(mail.timestamp)
+        if sent is None:
+            detail = f"mail.timestamp is {mail.timestamp!r:.60}: not a time between 1990 and 2199."
+            return Rejection("normalise", "invalid_timestamp", detail, found.raw)
+        event = _BLANK.copy()
+        word = payload.event_type or payload.notification_type or ""
+        reader = READERS.get(word)
+        about = reader(payload, event) if reader else unknown(found.raw)
+        if about is None:
+            detail = f"A {word} event without the object that describes it."
+            return Rejection("normalise", "missing_payload", detail, found.raw)
+        if reader:
+            event["event_type"] = word
+        else:
+            event["event_type"], event["original_type"] = OTHER, word
+        time = self._timestamps.parse(about.time) if about.time else None
+        event["sent_time"] = sent
+        event["event_time"] = time = sent if time is None else time
+        event["message_id"] = mail.message_id
+        lowered = self._about(event, about, mail)
+        event["event_id"] = event_id(
+            word, mail.message_id, event["feedback_id"], lowered, time, *about.details
+        )
+        if word == "Open":
+            event["machine_open"] = is_machine_open(event["user_agent"], time - sent)
+        if not payload.event_type:
+            event["origin"] = "notification"
+        self._attribute(event, mail, found)
+        event["path"] = found.path
+        event["arrival_id"] = arrival_id(found.path, provenance.uri, offset, found.position)
+        return event
+
+    def _attribute(self, event: SesEvent, mail: Mail, found: SesPayload) -> None:
+        """Account, region, tags, and what the tags name."""
+        region, account = arn_region_account(mail.source_arn) if mail.source_arn else ("", "")
+        event["account"] = account = str(mail.sending_account_id or "") or account or found.account
+        event["region"] = region = region or found.region
+        tags = mail.tags
+        if tags is None:
+            event["from_domain"] = self._sender(mail.source)
+            return
+        event["tagged"] = True
+        event["tags"] = [{"name": name, "values": tags[name]} for name in sorted(tags)]
+        event["from_domain"] = _first(tags, "ses:from-domain").lower() or self._sender(mail.source)
+        event["configuration_set"] = configuration_set = _first(tags, "ses:configuration-set")
+        event["tenant"] = _first(tags, "ses:tenant-name")
+        event["outgoing_ip"] = _first(tags, "ses:outgoing-ip")
+        event["feedback_a"] = feedback_a = _first(tags, "ses:feedback-id-a")
+        event["feedback_b"] = _first(tags, "ses:feedback-id-b")
+        if region and account:
+            event["feedback_c"] = f"{region}.{account}"
+        named = _first(tags, self._policy.campaign_tag) if self._policy.campaign_tag else ""
+        event["campaign"] = feedback_a or named or configuration_set
+
+    def _about(self, event: SesEvent, about: About, mail: Mail) -> list[str]:
+        """Fill in the recipients; their plain addresses in lower case, for the identity."""
+        raw, replies = about.addresses, about.replies
+        if raw is None:
+            raw = mail.destination
+            if raw is None:
+                raw = _header_recipients(mail)
+        rows: list[Recipient] = []
+        lowered: list[str] = []
+        for index, text in enumerate(raw):
+            known = self._recipients.get(text) or self._recipient(text)
+            if known.lower in lowered:
+                continue
+            lowered.append(known.lower)
+            reply = replies[index] if replies else ""
+            blocked = about.held or (about.signals and reply != "" and is_reputation_signal(reply))
+            rows.append(
+                {
+                    "address": known.address,
+                    "domain": known.domain,
+                    "provider": known.provider,
+                    "reports_complaints": known.reports,
+                    "blocked": blocked,
+                    "smtp_reply": reply if self._plain or not reply else addresses.redact(reply),
+                }
+            )
+        event["recipients"] = rows
+        if replies:
+            event["smtp_reply"] = next((row["smtp_reply"] for row in rows if row["smtp_reply"]), "")
+        elif event["smtp_reply"] and not self._plain:
+            event["smtp_reply"] = addresses.redact(event["smtp_reply"])
+        return lowered
+
+    def _recipient(self, text: str) -> _Known:
+        address = addresses.bare(text)
+        lower = address.lower()
+        domain = lower.rpartition("@")[2].rstrip(".") if "@" in lower else ""
+        provider = self._providers.get(domain, self._unknown)
+        if not self._plain:
+            digest = self._keyed.copy()
+            digest.update(lower.encode(errors="replace"))
+            address = digest.hexdigest()
+        if len(self._recipients) >= _CACHED:
+            self._recipients.clear()
+        known = _Known(lower, address, domain, provider.name, reports=provider.reports_complaints)
+        self._recipients[text] = known
+        return known
+
+    def _sender(self, source: str | None) -> str:
+        if not source:
+            return ""
+        domain = self._senders.get(source)
+        if domain is None:
+            if len(self._senders) >= _CACHED:
+                self._senders.clear()
+            domain = self._senders[source] = addresses.domain_of(source)
+        return domain
+
+
+def _first(tags: dict[str, list[str]], name: str) -> str:
+    values = tags.get(name)
+    return values[0] if values else ""
+
+
+def _header_recipients(mail: Mail) -> list[str]:
+    """Of a payload without `destination`: what the To header says, as far as it goes."""
+    to = mail.common_headers.to if mail.common_headers else None
+    return addresses.listed([to] if isinstance(to, str) else to) if to else []

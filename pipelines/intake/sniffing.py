@@ -1,0 +1,72 @@
+"""What a stream is by its first bytes. Suffixes and content types are not asked: both lie."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.dead_letters import PAYLOAD_LIMIT
+
+TOPIC_VALIDATED: Final = b"Successfully validated SNS topic for Amazon SES event publishing"
+"""Plain text that SES publishes when a topic is attached as an event destination."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+_SPACE: Final = b" \t\r\n"
+_MAGIC: Final = (
+    (b"\x1f\x8b", "gzip"),  # RFC 1952; a source inflates it before, so this is gzip inside gzip
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"\xff\x06\x00\x00sNaPpY", "snappy"),  # framing format, github.com/google/snappy framing_format.txt
+    (b"\x82SNAPPY\x00", "snappy"),  # snappy-java
+    (b"\x28\xb5\x2f\xfd", "zstd"),  # RFC 8878
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+)
+
+
+class Sniffer:
+    """Holds a stream back until it is known whether it is JSON; if not, keeps its first bytes only."""
+
+    __slots__ = ("_lead", "_refused", "prefix", "size")
+
+    def __init__(self) -> None:
+        self.prefix = b""
+        """The first `PAYLOAD_LIMIT` bytes, when the stream is not JSON."""
+        self.size = 0
+        """Bytes so far."""
+        self._lead = 0
+        """Bytes of BOM and white space that were dropped in front."""
+        self._refused = False
+
+    def feed(self, chunk: bytes) -> tuple[bytes, int, bool] | None:
+        """The first bytes of JSON, their offset, and whether they open an array; None while they are not."""
+        self.size += len(chunk)
+        room = PAYLOAD_LIMIT - len(self.prefix)
+        if self._refused:
+            self.prefix += chunk[:room]
+            return None
+        data = self.prefix + chunk
+        if data.startswith(_BOM) and not self._lead:
+            data, self._lead = data[len(_BOM) :], len(_BOM)
+        if self._lead or not _BOM.startswith(data[: len(_BOM)]):
+            stripped = data.lstrip(_SPACE)
+            self._lead += len(data) - len(stripped)
+            data = stripped
+        first = data[:1]
+        if first in (b"{", b"["):
+            self.prefix = b""
+            return data, self._lead, first == b"["
+        self.prefix = data[:PAYLOAD_LIMIT]
+        self._refused = len(data) >= len(_BOM)
+        return None
+
+    def verdict(self) -> tuple[str, str] | None:
+        """Cause and detail of a stream that is not JSON; an empty cause for a control message; None if it is empty."""
+        if not self.prefix:
+            return None
+        for magic, name in _MAGIC:
+            if self.prefix.startswith(magic):
+                return "unsupported_compression", f"The content is compressed with {name}."
+        if self.prefix.startswith(TOPIC_VALIDATED):
+            return "", ""
+        return "not_json", "The content is not JSON: its first byte opens neither an object nor an array."

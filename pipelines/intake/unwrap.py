@@ -1,0 +1,190 @@
+"""Takes envelopes off until an SES payload, or something else that is known, is left.
+
+Layers are worked off a list, not by recursion, and their number is limited: an envelope inside an envelope inside … is
+no more than bytes somebody sent us.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TYPE_CHECKING
+
+from msgspec import DecodeError, Raw, ValidationError
+from msgspec.json import Decoder
+
+from pipelines.intake import envelopes
+from pipelines.intake.envelopes import Layer, Refusal, Rejection
+from pipelines.intake.framing import Document, Fault, split
+from pipelines.intake.outcomes import Control, Outcome, SesPayload
+from pipelines.intake.sniffing import TOPIC_VALIDATED
+from schemas.dead_letters import DeadLetter, dead_letter
+from schemas.ses import LEGACY_TYPES, PAYLOAD, Payload
+
+if TYPE_CHECKING:
+    from pipelines.intake.provenance import Provenance
+
+MAX_ENVELOPES: Final = 16
+"""A list and its records count as two: SES → SNS → SQS → Firehose → Lambda is eight, and nobody needs twice that."""
+
+_SETUP: Final = "AMAZON_SES_SETUP_NOTIFICATION"
+_SURROGATES: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+_KEYS: Final = Decoder(dict[str, Raw])
+_LIST: Final = Decoder(list[Raw])
+
+
+def unwrap(document: bytes, provenance: Provenance, offset: int = 0) -> list[Outcome]:
+    """Everything that is in a document, in its order; never empty, never raises."""
+    pending: list[Layer | Rejection | Outcome] = [Layer(document, provenance.path)]
+    outcomes: list[Outcome] = []
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Layer):
+            pending.extend(reversed(_open(item)))
+        elif isinstance(item, Rejection):
+            outcomes.append(letter(item, provenance, offset))
+        else:
+            outcomes.append(item)
+    return outcomes
+
+
+def letter(rejection: Rejection, provenance: Provenance, offset: int) -> DeadLetter:
+    """The dead letter of a rejection."""
+    return dead_letter(
+        time=provenance.time,
+        stage=rejection.stage,
+        cause=rejection.cause,
+        detail=rejection.detail,
+        source=provenance.at(offset),
+        payload=rejection.payload,
+        size=rejection.size if rejection.size >= 0 else None,
+    )
+
+
+def _open(layer: Layer) -> list[Layer | Rejection | Outcome]:
+    """Take one layer off."""
+    try:
+        payload = PAYLOAD.decode(layer.data)
+    except RecursionError:
+        return [Rejection("parse", "nested_too_deep", "JSON is nested too deep.", layer.data)]
+    except UnicodeDecodeError as error:
+        return [Rejection("parse", "invalid_utf8", f"A string is not UTF-8: {error.reason}.", layer.data)]
+    except ValidationError as error:
+        return _envelope(layer, error)
+    except DecodeError as error:
+        return _not_a_document(layer, error)
+    if payload.event_type or payload.notification_type:
+        return [_ses(layer, payload)]
+    return _envelope(layer, None)
+
+
+def _ses(layer: Layer, payload: Payload) -> Rejection | Outcome:
+    if not payload.event_type:
+        kind = payload.notification_type
+        if kind == "AmazonSnsSubscriptionSucceeded":
+            return Control("subscription_succeeded")
+        if kind == "Received":
+            if payload.mail and payload.mail.message_id == _SETUP:
+                return Control("setup_notification")
+            return _inbound(layer)
+        if kind not in LEGACY_TYPES:
+            return Rejection(
+                "unwrap", "not_an_ses_event", f"Unknown notificationType {kind!r:.99}.", layer.data
+            )
+    return SesPayload(payload, layer.data, layer.path, layer.position, layer.account, layer.region)
+
+
+def _inbound(layer: Layer) -> Rejection:
+    detail = "A notification of received mail: inbound mail is not processed."
+    return Rejection("unwrap", "inbound_mail_not_supported", detail, layer.data)
+
+
+def _envelope(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rejection | Outcome]:
+    """Take an envelope off, or say what else the JSON is."""
+    if layer.depth >= MAX_ENVELOPES:
+        detail = f"More than {MAX_ENVELOPES} envelopes inside each other."
+        return [Rejection("unwrap", "too_many_envelopes", detail, layer.data)]
+    try:
+        if layer.data.lstrip()[:1] == b"[":
+            return [
+                layer.inner(bytes(item), number=n) for n, item in enumerate(_LIST.decode(layer.data))
+            ] or [_not_ours(layer, "An empty JSON array.")]
+        if layer.data.lstrip()[:1] != b"{":
+            return [_not_ours(layer, "A JSON scalar.")]
+        keys = _KEYS.decode(layer.data)
+        return _known(layer, keys, invalid)
+    except UnicodeDecodeError as error:
+        return [Rejection("parse", "invalid_utf8", f"A string is not UTF-8: {error.reason}.", layer.data)]
+    except RecursionError:
+        return [Rejection("parse", "nested_too_deep", "JSON is nested too deep.", layer.data)]
+    except Refusal as refusal:
+        return [Rejection(refusal.stage, refusal.cause, refusal.detail, layer.data)]
+    except DecodeError as error:
+        return [Rejection("parse", "invalid_field", f"{error}.", layer.data)]
+
+
+def _known(
+    layer: Layer, keys: dict[str, Raw], invalid: ValidationError | None
+) -> list[Layer | Rejection | Outcome]:
+    if not keys:
+        return [Rejection("unwrap", "empty_object", "An empty JSON object.", layer.data)]
+    if "eventType" in keys or "notificationType" in keys:
+        if bytes(keys.get("notificationType", b"")) == b'"Received"':
+            return [_inbound(layer)]
+        if invalid is not None:
+            return [Rejection("parse", "invalid_field", f"{invalid}.", layer.data)]
+    if "receipt" in keys or "ses" in keys:
+        return [_inbound(layer)]
+    for fits, opener in envelopes.KNOWN:
+        if fits(keys):
+            return opener(layer, keys)
+    return [_not_ours(layer, f"A JSON object with {_names(keys)}.")]
+
+
+def _names(keys: dict[str, Raw]) -> str:
+    shown = ", ".join(f"{key:.40}" for key in sorted(keys)[:12])
+    return f"the keys {shown}{', …' if len(keys) > 12 else ''}"  # noqa: PLR2004 - as many as shown
+
+
+def _not_ours(layer: Layer, what: str) -> Rejection:
+    return Rejection(
+        "unwrap", "not_an_ses_event", f"{what} It is no SES event and no envelope of one.", layer.data
+    )
+
+
+def _not_a_document(layer: Layer, error: DecodeError) -> list[Layer | Rejection | Outcome]:
+    """What does not decode as one JSON document: several of them, text, or broken JSON."""
+    repaired = _repair(layer.data)
+    if repaired is not None:
+        return [layer.with_data(repaired)]
+    if not layer.data.strip():
+        return [Control("empty_record")]
+    frames = split(layer.data)
+    if layer.data.lstrip().startswith(TOPIC_VALIDATED):
+        return [Control("topic_validated")]
+    whole = len(layer.data.strip())
+    if layer.depth >= MAX_ENVELOPES or any(type(f) is Document and len(f.data) >= whole for f in frames):
+        cause = "truncated_json" if "truncated" in str(error) else "malformed_json"
+        return [Rejection("parse", cause, f"{error}.", layer.data)]
+    return [
+        layer.inner(frame.data, number=n) if isinstance(frame, Document) else refused(frame)
+        for n, frame in enumerate(frames)
+    ]
+
+
+def refused(fault: Fault) -> Rejection:
+    """The rejection of what could not be framed."""
+    stage = "parse" if fault.cause in ("truncated_json", "malformed_json") else "unwrap"
+    return Rejection(stage, fault.cause, fault.detail, fault.payload, fault.size)
+
+
+def _repair(data: bytes) -> bytes | None:
+    """The document with lone surrogates replaced by U+FFFD; None when there are none.
+
+    `"\\ud800"` is what JavaScript writes of a string that was cut inside an emoji: no UTF-8 can carry it.
+    """
+    if b"\\u" not in data:
+        return None
+    repaired = _SURROGATES.sub(lambda match: rb"\ufffd" if match[1] else match[0], data)
+    return repaired if repaired != data else None
