@@ -1,8 +1,8 @@
 """How many events a second one core takes from NDJSON bytes to `SesEvent`s, and to encoded blocks.
 
-`python bench/intake.py [rounds]` prints the median of the rounds and their spread. The events are of 1.3 KB on
-average, in the proportions of healthy mail: half Deliveries, a third Sends, some Opens, Clicks and Bounces, and a
-Complaint in a thousand.
+`python bench/intake.py [rounds]` prints the median of the rounds and their spread. The events are of 1.3 KB
+on average, in the proportions of healthy mail: half Deliveries, a third Sends, some Opens, Clicks and
+Bounces, and a Complaint in a thousand.
 """
 
 from __future__ import annotations

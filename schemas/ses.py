@@ -1,17 +1,17 @@
 """The wire format of SES events and legacy notifications, filled by `msgspec.json`.
 
 Sources: SES developer guide, "Contents of event data that Amazon SES publishes to Amazon SNS" and "Amazon SNS
-notification contents for Amazon SES". Only what is used is declared: unknown keys are skipped, and so are fields whose
-type varies in reality and that nobody needs (`headersTruncated`, `linkTags`, `commonHeaders.sender`). Every string may
-be missing or null; enumerations are plain strings, because AWS adds values. A declared field of another JSON type is
-`msgspec.ValidationError`, whose message has its path.
+notification contents for Amazon SES". Only what is used is declared: unknown keys are skipped, and so are
+fields whose type varies in reality and that nobody needs (`headersTruncated`, `linkTags`,
+`commonHeaders.sender`). Every string may be missing or null; enumerations are plain strings, because AWS
+adds values. A declared field of another JSON type is `msgspec.ValidationError`, whose message has its path.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 
@@ -40,9 +40,10 @@ class Mail(_Wire):
     sending_account_id: str | int | None = None
     destination: list[str] | None = None
     """Every recipient of the message."""
-    common_headers: CommonHeaders | None = None
-    tags: dict[str, list[str]] | None = None
-    """Never in legacy notifications."""
+    common_headers: Raw = field(default_factory=Raw)
+    """For `COMMON_HEADERS`; rarely needed, so not decoded beforehand."""
+    tags: Raw = field(default_factory=Raw)
+    """For `TAGS`; undecoded, because a campaign's messages share theirs. Never in legacy notifications."""
 
 
 class BouncedRecipient(_Wire):
@@ -179,4 +180,6 @@ LEGACY_TYPES: Final = ("Bounce", "Complaint", "Delivery")
 """`notificationType`s of sending notifications (SES developer guide, "Top-level JSON object")."""
 
 PAYLOAD: Final[Decoder[Payload]] = Decoder(Payload)
+TAGS: Final[Decoder[dict[str, list[str]] | None]] = Decoder(dict[str, list[str]] | None)
+COMMON_HEADERS: Final[Decoder[CommonHeaders | None]] = Decoder(CommonHeaders | None)
 ANY: Final[Decoder[Any]] = Decoder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from email.utils import getaddresses, parseaddr
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,12 +1,12 @@
 """What each type of event says, besides `mail`: one reader a type.
 
-A reader fills the event's own fields and returns whom and when it is about, or None when the object that its type
-promises is missing.
+A reader fills the event's own fields and returns whom and when it is about, or None when the object that
+its type promises is missing.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import DecodeError, Struct
 from msgspec.json import encode
@@ -15,8 +15,9 @@ from pipelines.intake.smtp_signals import is_reputation_delay, reply_of
 from schemas.ses import ANY, BouncedRecipient, Payload, TopicPreference, TopicPreferences
 
 if TYPE_CHECKING:
-    from schemas.events import SesEvent
     from collections.abc import Callable
+
+    from schemas.events import SesEvent
 
 _MAX_MILLIS: Final = 2**53
 
@@ -73,7 +74,8 @@ def _bounce(payload: Payload, event: SesEvent) -> About | None:
     event["reporting_mta"] = bounce.reporting_mta or ""
     event["remote_mta_ip"] = bounce.remote_mta_ip or ""
     recipients = bounce.bounced_recipients or []
-    # SES gives out-of-office replies as Transient/General bounces; nothing but the missing DSN tells them apart.
+    # SES gives out-of-office replies as Transient/General bounces; nothing but the missing DSN tells them
+    # apart.
     event["out_of_office"] = (
         bounce.bounce_type == "Transient"
         and bounce.bounce_sub_type == "General"

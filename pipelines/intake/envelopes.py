@@ -1,14 +1,15 @@
 """The envelopes in which SES events travel, and how to recognise each.
 
-Sources: SNS "Amazon SNS message and JSON formats", EventBridge "Event structure", S3 "Event message structure",
-Firehose "Appendix - HTTP endpoint delivery request and response specifications", Lambda's event examples.
+Sources: SNS "Amazon SNS message and JSON formats", EventBridge "Event structure", S3 "Event message
+structure", Firehose "Appendix - HTTP endpoint delivery request and response specifications", Lambda's event
+examples.
 """
 
 from __future__ import annotations
 
 import binascii
 import zlib
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
 from msgspec import Raw, Struct, field
@@ -57,7 +58,8 @@ class Layer(Struct, frozen=True, gc=False):
     def inner(
         self, data: bytes, *, number: int = -1, path: str = "", account: str = "", region: str = ""
     ) -> Layer:
-        """What was inside; `number` tells siblings apart. The innermost envelope that knows an account wins."""
+        """What was inside; `number` tells siblings apart. The innermost envelope that knows an account
+        wins."""
         position = (
             self.position if number < 0 else f"{self.position}.{number}" if self.position else str(number)
         )

@@ -1,18 +1,18 @@
 """Splits a decompressed byte stream into JSON documents, whatever stands between them.
 
-Firehose concatenates records byte for byte, so an object may hold NDJSON, glued `}{`, pretty-printed documents, blank
-lines, CRLF, a truncated tail (Firehose developer guide, "Data delivery"); files may hold a JSON array of events. What a
-frame is depends on the bytes alone, never on how they are cut into chunks.
+Firehose concatenates records byte for byte, so an object may hold NDJSON, glued `}{`, pretty-printed
+documents, blank lines, CRLF, a truncated tail (Firehose developer guide, "Data delivery"); files may hold a
+JSON array of events. What a frame is depends on the bytes alone, never on how they are cut into chunks.
 
-A document is an object. It ends where its braces balance. It is broken where that cannot happen any more: a line break
-inside a string, a closing bracket of the wrong kind, or a brace at the start of a line where JSON allows none. Then
-reading goes on at the first line after its start that begins with a brace.
+A document is an object. It ends where its braces balance. It is broken where that cannot happen any more: a
+line break inside a string, a closing bracket of the wrong kind, or a brace at the start of a line where
+JSON allows none. Then reading goes on at the first line after its start that begins with a brace.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 MAX_DOCUMENT: Final = 8 * 1024 * 1024
-"""Bytes. Eight times what SQS, SNS, EventBridge or Firehose carry in one record; a longer one is no record of theirs
-but a file whose braces never balance, and must not be gathered in memory."""
+"""Bytes. Eight times what SQS, SNS, EventBridge or Firehose carry in one record; a longer one is no record
+of theirs but a file whose braces never balance, and must not be gathered in memory."""
 
 _LOOK_BACK: Final = 64
 """Bytes of white space before a brace beyond which nobody asks what stood before it."""
@@ -91,7 +91,8 @@ class _Garbage:
         self.prefix = prefix
         """The first `PAYLOAD_LIMIT` of them."""
         self.broken = broken
-        """Whether they are the rest of a broken document: then a brace inside them is likely one of its own."""
+        """Whether they are the rest of a broken document: then a brace inside them is likely one of its
+        own."""
         self.before = prefix[-1:]
         """The last byte of them that went by."""
 
@@ -107,7 +108,8 @@ class _Garbage:
     def take(self, data: bytes) -> None:
         """More of them."""
         if data:
-            self.prefix += data[: PAYLOAD_LIMIT - len(self.prefix)]
+            if self.cause != "record_too_large":
+                self.prefix += data[: PAYLOAD_LIMIT - len(self.prefix)]
             self.before = data[-1:]
 
     def end(self, offset: int) -> Fault:
@@ -118,10 +120,23 @@ class _Garbage:
 class Splitter:
     """Feed it chunks; `finish` it at the end of the stream."""
 
-    __slots__ = ("_array", "_base", "_data", "_floor", "_garbage", "_limit", "_position", "_scan", "_sniffer")
+    __slots__ = (
+        "_array",
+        "_base",
+        "_data",
+        "_floor",
+        "_garbage",
+        "_kept",
+        "_limit",
+        "_position",
+        "_scan",
+        "_sniffer",
+    )
 
     def __init__(self, limit: int = MAX_DOCUMENT) -> None:
         self._limit = limit
+        self._kept = min(limit, PAYLOAD_LIMIT)
+        """Bytes of a record over the limit that are kept."""
         self._data = b""
         self._base = 0
         """Offset of `_data` in the stream."""
@@ -227,7 +242,8 @@ class Splitter:
         return Document(self._base + start, text)
 
     def _document(self, scan: _Scan, *, final: bool) -> Frame | None:
-        """Go on scanning; the frame, once it ends or breaks."""
+        """Go on scanning; the frame, once it ends. None: it needs more bytes, or `_garbage` says how it
+        broke."""
         data = self._data
         index = scan.position - self._base
         size = len(data)
@@ -240,32 +256,33 @@ class Splitter:
                     line = index + (1 if data[index] == _NEWLINE else 2)
                     return self._broken(scan, line, "truncated_json", "A line break inside a string.")
                 scan.in_string = False
-                index += 1
-                continue
-            index = _end(_RUN, data, index)
-            if index == size:
-                break
-            byte = data[index]
-            if byte == _QUOTE:
-                scan.in_string = True
-            elif byte in _CLOSES:
-                if scan.stack[-1] != _CLOSES[byte]:
-                    return self._broken(scan, index + 1, "malformed_json", "Brackets do not match.")
-                scan.stack.pop()
-                if not scan.stack:
-                    return self._complete(scan, index + 1)
             else:
-                if byte == _OPEN and scan.stack and self._misplaced(scan, index):
-                    return self._broken(
-                        scan, index, "truncated_json", "The next record starts inside this one."
-                    )
-                scan.stack.append(byte)
+                index = _end(_RUN, data, index)
+                if index == size:
+                    break
+                if data[index] == _QUOTE:
+                    scan.in_string = True
+                elif (fault := self._bracket(scan, index)) is not None:
+                    return self._broken(scan, *fault)
+                elif not scan.stack:
+                    return self._complete(scan, index + 1)
             index += 1
         scan.position = self._base + index
         if final:
-            self._position = size
             return self._broken(scan, size, "truncated_json", "The data ends inside this record.")
         self._forget(scan, index)
+        return None
+
+    def _bracket(self, scan: _Scan, index: int) -> tuple[int, str, str] | None:
+        """Open or close a level; where and how the document is broken, if it does not fit."""
+        byte = self._data[index]
+        opened = _CLOSES.get(byte)
+        if opened is None:
+            if byte == _OPEN and scan.stack and self._misplaced(scan, index):
+                return index, "truncated_json", "The next record starts inside this one."
+            scan.stack.append(byte)
+        elif scan.stack.pop() != opened:
+            return index + 1, "malformed_json", "Brackets do not match."
         return None
 
     def _misplaced(self, scan: _Scan, index: int) -> bool:
@@ -306,7 +323,7 @@ class Splitter:
 
     def _too_large(self, scan: _Scan, end: int) -> Fault:
         start = max(scan.start - self._base, 0)
-        prefix = scan.prefix or self._data[start : start + PAYLOAD_LIMIT]
+        prefix = scan.prefix or self._data[start : start + self._kept]
         detail = f"A record is larger than {self._limit} bytes."
         return Fault(scan.start, "record_too_large", detail, prefix, self._base + end - scan.start)
 
@@ -315,7 +332,7 @@ class Splitter:
         if scan.position - scan.start > self._limit:
             if not scan.prefix:
                 start = scan.start - self._base
-                scan.prefix = self._data[start : start + PAYLOAD_LIMIT]
+                scan.prefix = self._data[start : start + self._kept]
             self._position = max(index - 1, 0)
 
 

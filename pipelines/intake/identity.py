@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,10 +15,12 @@ ID_BYTES: Final = 16
 def event_id(
     event_type: str, message_id: str, feedback_id: str, recipients: Iterable[str], time: int, *details: str
 ) -> bytes:
-    """128 bits: of the feedback where SES names one, else of recipients, time and what else tells events apart.
+    """128 bits: of the feedback where SES names one, else of recipients, time and what else tells events
+    apart.
 
-    `event_type` is SES's word, `recipients` are plain addresses in lower case, `time` is ms. Nothing of an envelope,
-    of tags or of settings takes part, so that the legacy notification and the published event of one thing are one.
+    `event_type` is SES's word, `recipients` are plain addresses in lower case, `time` is ms. Nothing of an
+    envelope, of tags or of settings takes part, so that the legacy notification and the published event of
+    one thing are one.
     """
     if feedback_id:
         parts = [event_type, message_id, "feedback", feedback_id]

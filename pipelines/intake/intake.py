@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, field
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipelines.intake.envelopes import Rejection
 from pipelines.intake.framing import Document, Frame, Splitter
@@ -13,11 +13,12 @@ from pipelines.intake.outcomes import Confirmation, Control, ObjectRef, SesPaylo
 from pipelines.intake.unwrap import letter, refused, unwrap
 
 if TYPE_CHECKING:
-    from pipelines.intake.provenance import Provenance
+    from collections.abc import Iterable, Iterator
+
     from pipelines.intake.policy import NormalisePolicy
+    from pipelines.intake.provenance import Provenance
     from schemas.dead_letters import DeadLetter
     from schemas.events import SesEvent
-    from collections.abc import Iterable, Iterator
 
 _CHUNK: Final = 256 * 1024
 """Bytes framed at a time: some 200 events, which become one `Taken` of about a megabyte."""
@@ -43,7 +44,8 @@ class Intake:
         self._normaliser = Normaliser(policy)
 
     def take(self, document: bytes, provenance: Provenance, offset: int = 0) -> Taken:
-        """One document, such as the body of a queue's message; `offset` is where it stood in `provenance.uri`."""
+        """One document, such as the body of a queue's message; `offset` is where it stood in
+        `provenance.uri`."""
         taken = Taken()
         self._add(taken, document, provenance, offset)
         return taken

@@ -1,13 +1,15 @@
 """From an SES payload to a `SesEvent`: one shape for every type, path and age of the format.
 
-What counting relies on is taken from `mail` first, which is the same by every path, and from an envelope only where
-`mail` is silent.
+What counting relies on is taken from `mail` first, which is the same by every path, and from an envelope
+only where `mail` is silent.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypedDict, cast
+
+from msgspec import DecodeError
 
 from pipelines.intake import addresses, providers
 from pipelines.intake.details import READERS, About, unknown
@@ -16,17 +18,20 @@ from pipelines.intake.identity import arrival_id, event_id
 from pipelines.intake.machine_opens import is_machine_open
 from pipelines.intake.smtp_signals import is_reputation_signal
 from pipelines.intake.timestamps import TimestampParser
-from schemas.events import OTHER, Recipient, SesEvent
+from schemas.events import OTHER, Recipient, SesEvent, Tag
+from schemas.ses import COMMON_HEADERS, TAGS
 
 if TYPE_CHECKING:
-    from pipelines.intake.policy import NormalisePolicy
     from pipelines.intake.outcomes import SesPayload
-    from schemas.ses import Mail
+    from pipelines.intake.policy import NormalisePolicy
     from pipelines.intake.provenance import Provenance
+    from schemas.ses import Mail
 
 _CACHED: Final = 20_000
 """Recipients and senders remembered: a message's events arrive near each other."""
-_NO_TAGS: Final[dict[str, list[str]]] = {}
+_CACHED_TAGS: Final = 4000
+"""Sets of tags remembered; a campaign's messages share theirs, unless they are tagged one by one."""
+_ABSENT: Final = (b"", b"null")
 
 _BLANK: Final = SesEvent(
     event_id=b"",
@@ -86,6 +91,20 @@ class _Known:
         self.reports = reports
 
 
+class _Named(TypedDict):
+    """What tags name: fields of a `SesEvent`."""
+
+    tagged: bool
+    tags: list[Tag]
+    from_domain: str
+    configuration_set: str
+    tenant: str
+    outgoing_ip: str
+    feedback_a: str
+    feedback_b: str
+    campaign: str
+
+
 class Normaliser:
     """Normalises under a policy. Holds caches, no other state: what it returns depends on its input alone."""
 
@@ -103,9 +122,14 @@ class Normaliser:
         self._timestamps = TimestampParser()
         self._recipients: dict[str, _Known] = {}
         self._senders: dict[str, str] = {}
+        self._tags: dict[bytes, SesEvent] = {}
 
     def normalise(self, found: SesPayload, provenance: Provenance, offset: int) -> SesEvent | Rejection:
-        """The event, or why there is none: `missing_field`, `missing_payload`, `invalid_timestamp`."""
+        """The event, or why there is none.
+
+        Causes: `missing_field`, `missing_payload`, `invalid_timestamp`, `invalid_field`. Rows of tags are
+        shared between events: they are not to be changed.
+        """
         payload, mail = found.payload, found.payload.mail
         if mail is None or not mail.message_id:
             what = "mail.messageId" if mail else "mail"
@@ -137,7 +161,11 @@ class Normaliser:
             event["machine_open"] = is_machine_open(event["user_agent"], time - sent)
         if not payload.event_type:
             event["origin"] = "notification"
-        self._attribute(event, mail, found)
+        try:
+            self._attribute(event, mail, found)
+        except (DecodeError, UnicodeDecodeError) as error:
+            detail = f"{error}.".replace("`$", "`$.mail.tags")
+            return Rejection("parse", "invalid_field", detail, found.raw)
         event["path"] = found.path
         event["arrival_id"] = arrival_id(found.path, provenance.uri, offset, found.position)
         return event
@@ -147,22 +175,40 @@ class Normaliser:
         region, account = arn_region_account(mail.source_arn) if mail.source_arn else ("", "")
         event["account"] = account = str(mail.sending_account_id or "") or account or found.account
         event["region"] = region = region or found.region
-        tags = mail.tags
-        if tags is None:
+        raw = bytes(mail.tags)
+        if raw in _ABSENT:
             event["from_domain"] = self._sender(mail.source)
             return
-        event["tagged"] = True
-        event["tags"] = [{"name": name, "values": tags[name]} for name in sorted(tags)]
-        event["from_domain"] = _first(tags, "ses:from-domain").lower() or self._sender(mail.source)
-        event["configuration_set"] = configuration_set = _first(tags, "ses:configuration-set")
-        event["tenant"] = _first(tags, "ses:tenant-name")
-        event["outgoing_ip"] = _first(tags, "ses:outgoing-ip")
-        event["feedback_a"] = feedback_a = _first(tags, "ses:feedback-id-a")
-        event["feedback_b"] = _first(tags, "ses:feedback-id-b")
+        named = self._tags.get(raw) or self._named(raw)
+        event.update(named)
+        if not event["from_domain"]:
+            event["from_domain"] = self._sender(mail.source)
         if region and account:
             event["feedback_c"] = f"{region}.{account}"
-        named = _first(tags, self._policy.campaign_tag) if self._policy.campaign_tag else ""
-        event["campaign"] = feedback_a or named or configuration_set
+
+    def _named(self, raw: bytes) -> SesEvent:
+        tags = TAGS.decode(raw) or {}
+        feedback_a, configuration_set = (
+            _first(tags, "ses:feedback-id-a"),
+            _first(tags, "ses:configuration-set"),
+        )
+        campaign = _first(tags, self._policy.campaign_tag) if self._policy.campaign_tag else ""
+        fields = _Named(
+            tagged=True,
+            tags=[{"name": name, "values": tags[name]} for name in sorted(tags)],
+            from_domain=_first(tags, "ses:from-domain").lower(),
+            configuration_set=configuration_set,
+            tenant=_first(tags, "ses:tenant-name"),
+            outgoing_ip=_first(tags, "ses:outgoing-ip"),
+            feedback_a=feedback_a,
+            feedback_b=_first(tags, "ses:feedback-id-b"),
+            campaign=feedback_a or campaign or configuration_set,
+        )
+        if len(self._tags) >= _CACHED_TAGS:
+            self._tags.clear()
+        # An event's fields, some of them: a TypedDict's `update` takes its own type only.
+        named = self._tags[raw] = cast("SesEvent", fields)
+        return named
 
     def _about(self, event: SesEvent, about: About, mail: Mail) -> list[str]:
         """Fill in the recipients; their plain addresses in lower case, for the identity."""
@@ -230,5 +276,10 @@ def _first(tags: dict[str, list[str]], name: str) -> str:
 
 def _header_recipients(mail: Mail) -> list[str]:
     """Of a payload without `destination`: what the To header says, as far as it goes."""
-    to = mail.common_headers.to if mail.common_headers else None
+    raw = bytes(mail.common_headers)
+    try:
+        headers = None if raw in _ABSENT else COMMON_HEADERS.decode(raw)
+    except (DecodeError, UnicodeDecodeError):
+        return []
+    to = headers.to if headers else None
     return addresses.listed([to] if isinstance(to, str) else to) if to else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -22,9 +22,11 @@ class SesPayload(Struct, frozen=True, gc=False):
     path: str
     """`sns`, `eventbridge`, `firehose` or `file`."""
     position: str
-    """Where in the envelopes of its document it was: `0.2` is the third record of the first; empty if bare."""
+    """Where in the envelopes of its document it was: `0.2` is the third record of the first; empty if
+    bare."""
     account: str
-    """Account of the EventBridge or SNS envelope; empty if there is none. What `mail` says takes precedence."""
+    """Account of the EventBridge or SNS envelope; empty if there is none. What `mail` says takes
+    precedence."""
     region: str
     """Region of the envelope, likewise."""
 

@@ -13,8 +13,8 @@ END: Final = 7_258_118_400_000
 
 _USUAL_LENGTH: Final = len("2017-08-05T00:40:02.012Z")
 _FORM: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d))?",
-    re.ASCII,
+    r"(\d{4})-(\d\d)-(\d\d)[Tt
+    ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d))?", re.ASCII,
 )
 _CACHED_MINUTES: Final = 50_000
 
@@ -28,7 +28,7 @@ class TimestampParser:
         self._minutes: dict[str, int] = {}
 
     def parse(self, text: str | None) -> int | None:
-        """Milliseconds; None when it is missing, no timestamp, or outside 1990–2199. No zone means UTC."""
+        """Milliseconds; None when it is missing, no timestamp, or outside 1990 to 2199. No zone means UTC."""
         if not text:
             return None
         if len(text) == _USUAL_LENGTH and text[19] == "." and text[23] == "Z":

@@ -1,13 +1,13 @@
 """Takes envelopes off until an SES payload, or something else that is known, is left.
 
-Layers are worked off a list, not by recursion, and their number is limited: an envelope inside an envelope inside … is
-no more than bytes somebody sent us.
+Layers are worked off a list, not by recursion, and their number is limited: an envelope inside an envelope
+inside … is no more than bytes somebody sent us.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import DecodeError, Raw, ValidationError
 from msgspec.json import Decoder
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pipelines.intake.provenance import Provenance
 
 MAX_ENVELOPES: Final = 16
-"""A list and its records count as two: SES → SNS → SQS → Firehose → Lambda is eight, and nobody needs twice that."""
+"""A list and its records count as two: SES → SNS → SQS → Firehose → Lambda is eight, and nobody needs twice
+that."""
 
 _SETUP: Final = "AMAZON_SES_SETUP_NOTIFICATION"
 _SURROGATES: Final = re.compile(
@@ -36,7 +37,10 @@ _LIST: Final = Decoder(list[Raw])
 
 def unwrap(document: bytes, provenance: Provenance, offset: int = 0) -> list[Outcome]:
     """Everything that is in a document, in its order; never empty, never raises."""
-    pending: list[Layer | Rejection | Outcome] = [Layer(document, provenance.path)]
+    opened = _open(Layer(document, provenance.path))
+    if len(opened) == 1 and type(opened[0]) is SesPayload:
+        return [opened[0]]
+    pending: list[Layer | Rejection | Outcome] = opened[::-1]
     outcomes: list[Outcome] = []
     while pending:
         item = pending.pop()
@@ -67,9 +71,9 @@ def _open(layer: Layer) -> list[Layer | Rejection | Outcome]:
     try:
         payload = PAYLOAD.decode(layer.data)
     except RecursionError:
-        return [Rejection("parse", "nested_too_deep", "JSON is nested too deep.", layer.data)]
+        return [_too_deep(layer)]
     except UnicodeDecodeError as error:
-        return [Rejection("parse", "invalid_utf8", f"A string is not UTF-8: {error.reason}.", layer.data)]
+        return [_invalid_utf8(layer, error)]
     except ValidationError as error:
         return _envelope(layer, error)
     except DecodeError as error:
@@ -106,22 +110,34 @@ def _envelope(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rej
         detail = f"More than {MAX_ENVELOPES} envelopes inside each other."
         return [Rejection("unwrap", "too_many_envelopes", detail, layer.data)]
     try:
-        if layer.data.lstrip()[:1] == b"[":
-            return [
-                layer.inner(bytes(item), number=n) for n, item in enumerate(_LIST.decode(layer.data))
-            ] or [_not_ours(layer, "An empty JSON array.")]
-        if layer.data.lstrip()[:1] != b"{":
-            return [_not_ours(layer, "A JSON scalar.")]
-        keys = _KEYS.decode(layer.data)
-        return _known(layer, keys, invalid)
+        return _taken_off(layer, invalid)
     except UnicodeDecodeError as error:
-        return [Rejection("parse", "invalid_utf8", f"A string is not UTF-8: {error.reason}.", layer.data)]
+        return [_invalid_utf8(layer, error)]
     except RecursionError:
-        return [Rejection("parse", "nested_too_deep", "JSON is nested too deep.", layer.data)]
+        return [_too_deep(layer)]
     except Refusal as refusal:
         return [Rejection(refusal.stage, refusal.cause, refusal.detail, layer.data)]
     except DecodeError as error:
         return [Rejection("parse", "invalid_field", f"{error}.", layer.data)]
+
+
+def _invalid_utf8(layer: Layer, error: UnicodeDecodeError) -> Rejection:
+    return Rejection("parse", "invalid_utf8", f"A string is not UTF-8: {error.reason}.", layer.data)
+
+
+def _too_deep(layer: Layer) -> Rejection:
+    return Rejection("parse", "nested_too_deep", "The JSON is nested too deep.", layer.data)
+
+
+def _taken_off(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rejection | Outcome]:
+    first = layer.data.lstrip()[:1]
+    if first == b"[":
+        items = _LIST.decode(layer.data)
+        inner = [layer.inner(bytes(item), number=n) for n, item in enumerate(items)]
+        return [*inner] or [_not_ours(layer, "An empty JSON array.")]
+    if first != b"{":
+        return [_not_ours(layer, "A JSON scalar.")]
+    return _known(layer, _KEYS.decode(layer.data), invalid)
 
 
 def _known(
@@ -180,9 +196,9 @@ def refused(fault: Fault) -> Rejection:
 
 
 def _repair(data: bytes) -> bytes | None:
-    """The document with lone surrogates replaced by U+FFFD; None when there are none.
+    r"""The document with lone surrogates replaced by U+FFFD; None when there are none.
 
-    `"\\ud800"` is what JavaScript writes of a string that was cut inside an emoji: no UTF-8 can carry it.
+    `"\ud800"` is what JavaScript writes of a string that was cut inside an emoji: no UTF-8 can carry it.
     """
     if b"\\u" not in data:
         return None
