@@ -58,8 +58,7 @@ class Layer(Struct, frozen=True, gc=False):
     def inner(
         self, data: bytes, *, number: int = -1, path: str = "", account: str = "", region: str = ""
     ) -> Layer:
-        """What was inside; `number` tells siblings apart. The innermost envelope that knows an account
-        wins."""
+        """What was inside; `number` tells siblings apart. The innermost account that is known wins."""
         position = (
             self.position if number < 0 else f"{self.position}.{number}" if self.position else str(number)
         )

@@ -242,8 +242,7 @@ class Splitter:
         return Document(self._base + start, text)
 
     def _document(self, scan: _Scan, *, final: bool) -> Frame | None:
-        """Go on scanning; the frame, once it ends. None: it needs more bytes, or `_garbage` says how it
-        broke."""
+        """Go on scanning; the frame, once it ends. None: it wants more bytes, or became `_garbage`."""
         data = self._data
         index = scan.position - self._base
         size = len(data)

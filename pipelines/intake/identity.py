@@ -15,8 +15,7 @@ ID_BYTES: Final = 16
 def event_id(
     event_type: str, message_id: str, feedback_id: str, recipients: Iterable[str], time: int, *details: str
 ) -> bytes:
-    """128 bits: of the feedback where SES names one, else of recipients, time and what else tells events
-    apart.
+    """128 bits: of the feedback where SES names one, else of recipients, time and other details.
 
     `event_type` is SES's word, `recipients` are plain addresses in lower case, `time` is ms. Nothing of an
     envelope, of tags or of settings takes part, so that the legacy notification and the published event of

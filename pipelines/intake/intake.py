@@ -44,8 +44,7 @@ class Intake:
         self._normaliser = Normaliser(policy)
 
     def take(self, document: bytes, provenance: Provenance, offset: int = 0) -> Taken:
-        """One document, such as the body of a queue's message; `offset` is where it stood in
-        `provenance.uri`."""
+        """One document, such as the body of a queue's message; `offset` is its place in the source."""
         taken = Taken()
         self._add(taken, document, provenance, offset)
         return taken

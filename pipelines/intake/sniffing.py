@@ -61,8 +61,7 @@ class Sniffer:
         return None
 
     def verdict(self) -> tuple[str, str] | None:
-        """Cause and detail of a stream that is not JSON; an empty cause for a control message; None if it
-        is empty."""
+        """Cause and detail of a stream that is not JSON; no cause: a control message; None: empty."""
         if not self.prefix:
             return None
         for magic, name in _MAGIC:

@@ -13,8 +13,9 @@ END: Final = 7_258_118_400_000
 
 _USUAL_LENGTH: Final = len("2017-08-05T00:40:02.012Z")
 _FORM: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt
-    ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d))?", re.ASCII,
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?\s*"
+    r"(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d))?",
+    re.ASCII,
 )
 _CACHED_MINUTES: Final = 50_000
 
