@@ -91,7 +91,7 @@ class FirehoseEndpoint:
         """Decode the body; one that will never do is a dead letter (the same one at every retry)."""
         try:
             return msgspec.json.decode(body, type=Delivery)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             rejected = dead_letter(
                 time=self._clock_ms(),
                 stage="unwrap",

@@ -72,11 +72,12 @@ class SnsEndpoint:
         """The envelope, if it claims a topic of ours."""
         try:
             message = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Refused(400, "the body is not JSON") from None
         if not isinstance(message, dict):
             raise Refused(400, "the body is not an SNS message")
-        if message.get("TopicArn") not in self._topics:
+        topic = message.get("TopicArn")
+        if not isinstance(topic, str) or topic not in self._topics:
             raise Refused(403, "the topic is not one of bridge.http.sns_topics")
         return message
 

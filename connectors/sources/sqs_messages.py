@@ -139,7 +139,8 @@ class MessageReader:
         try:
             provenance = Provenance(uri, self._last_modified(bucket, key, version), "firehose")
             chunks = read_object(self._s3, bucket, key, version)
-            if not read_into(bridge, self._intake, chunks, provenance, receipt, Tally(), self._stop):
+            intake, tally = self._intake, Tally()
+            if not read_into(bridge, intake, chunks, provenance, receipt, tally=tally, stop=self._stop):
                 raise NotNow("stopped", f"stopped while reading {uri}", uri)
         except ObjectMissing as error:
             raise _Never(error.cause, str(error), uri) from None

@@ -1,0 +1,465 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import ssl
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from connectors.errors import BrokerError, SettingsError, SourceError
+from connectors.settings import Http, Secret
+from connectors.sources.firehose_http import FirehoseEndpoint
+from connectors.sources.http import HttpSource, parse_bind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.sockets
+
+ARN = "arn:aws:firehose:us-east-1:123456789012:deliverystream/ses"
+TOPIC = "arn:aws:sns:us-east-1:123456789012:ses"
+KEY = "a-key-of-the-test"
+FIREHOSE = {
+    "X-Amz-Firehose-Protocol-Version": "1.0",
+    "X-Amz-Firehose-Request-Id": "in-the-header",
+    "X-Amz-Firehose-Source-Arn": ARN,
+    "X-Amz-Firehose-Access-Key": KEY,
+    "Content-Type": "application/json",
+}
+
+
+def delivery(*data: str, request_id: str = "r-1") -> bytes:
+    records = [{"data": base64.b64encode(one.encode()).decode()} for one in data]
+    return json.dumps({"requestId": request_id, "timestamp": 1_793_520_000_000, "records": records}).encode()
+
+
+async def post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.post(url, data=body, headers=headers) as response,
+    ):
+        return response.status, json.loads(await response.read()), dict(response.headers)
+
+
+@pytest.fixture
+def settings() -> Http:
+    return Http(bind="127.0.0.1:0", firehose_access_key=Secret(KEY), sns_topics=(TOPIC,))
+
+
+@pytest.fixture
+def endpoint(running: Any, settings: Http, new_intake: Any) -> str:
+    source = HttpSource(settings, new_intake)
+    running(source)
+    return f"http://{source.address(5)}"
+
+
+async def test_a_delivery_is_answered_as_firehose_wants_it(endpoint: str, kafka: Any, ses_event: Any) -> None:
+    before = time.time_ns() // 1_000_000
+    status, answer, headers = await post(
+        f"{endpoint}/firehose", delivery(ses_event("m-1"), ses_event("m-2")), FIREHOSE
+    )
+    assert status == 200
+    assert answer["requestId"] == "r-1"
+    assert before <= answer["timestamp"] <= time.time_ns() // 1_000_000
+    assert set(answer) == {"requestId", "timestamp"}
+    assert headers["Content-Type"].split(";")[0] == "application/json"
+    assert int(headers["Content-Length"]) > 0
+    assert "Content-Encoding" not in headers
+    assert {(event["message_id"], event["path"]) for event in kafka.events} == {
+        ("m-1", "firehose"),
+        ("m-2", "firehose"),
+    }
+
+
+async def test_a_repeated_delivery_has_the_same_arrivals_and_its_records_different_ones(
+    endpoint: str, kafka: Any, ses_event: Any
+) -> None:
+    body = delivery(ses_event("m-1"), ses_event("m-1"))
+    for _ in range(2):
+        assert (await post(f"{endpoint}/firehose", body, FIREHOSE))[0] == 200
+    arrivals = [event["arrival_id"] for event in kafka.events]
+    assert len(arrivals) == 4
+    assert len(set(arrivals)) == 2
+
+
+async def test_200_comes_only_after_the_ack(endpoint: str, kafka: Any, until: Any, ses_event: Any) -> None:
+    import asyncio
+
+    kafka.hold()
+    request = asyncio.create_task(post(f"{endpoint}/firehose", delivery(ses_event("m-1")), FIREHOSE))
+    await asyncio.to_thread(until, lambda: kafka.events)
+    done, _ = await asyncio.wait((request,), timeout=0.3)
+    assert not done
+    kafka.ack()
+    assert (await request)[0] == 200
+
+
+@pytest.mark.parametrize("given", [None, "", "a-key-of-the-tes", "a-key-of-the-test2", "ключ"])
+async def test_a_wrong_access_key_is_refused(endpoint: str, kafka: Any, ses_event: Any, given: Any) -> None:
+    headers = {name: value for name, value in FIREHOSE.items() if name != "X-Amz-Firehose-Access-Key"}
+    if given is not None:
+        headers["X-Amz-Firehose-Access-Key"] = given
+    status, answer, _ = await post(f"{endpoint}/firehose", delivery(ses_event("m-1")), headers)
+    assert status == 401
+    assert answer["requestId"] == "in-the-header"
+    assert "Access-Key" in answer["errorMessage"]
+    assert not kafka.events
+
+
+async def test_a_gzip_body_is_read(endpoint: str, kafka: Any, ses_event: Any) -> None:
+    body = gzip.compress(delivery(ses_event("m-1")))
+    status, _, _ = await post(f"{endpoint}/firehose", body, FIREHOSE | {"Content-Encoding": "gzip"})
+    assert status == 200
+    assert [event["message_id"] for event in kafka.events] == ["m-1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (gzip.compress(b"\0" * 300_000_000, 9), "gzip"),
+        (gzip.compress(delivery("x"))[:-4], "gzip"),
+        (gzip.compress(delivery("x")) * 2, "gzip"),
+        (delivery("x"), "gzip"),
+        (delivery("x"), "br"),
+    ],
+    ids=["bomb", "truncated", "two members", "not gzip", "other encoding"],
+)
+async def test_a_body_that_is_not_what_it_says_is_refused_but_never_with_413(
+    endpoint: str, kafka: Any, body: bytes, encoding: str
+) -> None:
+    status, answer, _ = await post(f"{endpoint}/firehose", body, FIREHOSE | {"Content-Encoding": encoding})
+    assert status == 400
+    assert answer["requestId"] == "in-the-header"
+    assert answer["errorMessage"]
+    assert not kafka.events
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{", b"\xff", b'{"requestId":"r"}', b'{"requestId":"r","timestamp":"x","records":[]}'],
+)
+async def test_a_bad_request_is_one_dead_letter_however_often_it_comes(
+    endpoint: str, kafka: Any, body: bytes
+) -> None:
+    for _ in range(2):
+        status, answer, _ = await post(f"{endpoint}/firehose", body, FIREHOSE)
+        assert status == 400
+        assert "contract" in answer["errorMessage"]
+    letters = kafka.dead_letters
+    assert {letter["cause"] for letter in letters} == {"bad_firehose_request"}
+    assert len({letter["dead_letter_id"] for letter in letters}) == 1
+    assert letters[0]["source"] == f"firehose://{ARN}/in-the-header"
+
+
+async def test_one_malformed_record_does_not_fail_the_others(
+    endpoint: str, kafka: Any, ses_event: Any
+) -> None:
+    body = json.loads(delivery(ses_event("m-1"), "not json", "", ses_event("m-2")))
+    body["records"].insert(1, {"data": "%%%"})
+    body["records"].insert(1, 7)
+    status, _, _ = await post(f"{endpoint}/firehose", json.dumps(body).encode(), FIREHOSE)
+    assert status == 200
+    assert {event["message_id"] for event in kafka.events} == {"m-1", "m-2"}
+    assert sorted(letter["cause"] for letter in kafka.dead_letters) == [
+        "invalid_base64",
+        "not_an_ses_event",
+        "not_json",
+    ]
+    assert all(letter["source"].startswith(f"firehose://{ARN}/r-1") for letter in kafka.dead_letters)
+
+
+async def test_an_announced_object_is_a_dead_letter(endpoint: str, kafka: Any) -> None:
+    s3 = {"bucket": {"name": "b"}, "object": {"key": "k", "size": 1}}
+    record = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+    assert (await post(f"{endpoint}/firehose", delivery(json.dumps(record)), FIREHOSE))[0] == 200
+    assert [letter["cause"] for letter in kafka.dead_letters] == ["object_not_fetched"]
+
+
+async def test_a_late_ack_is_503(
+    running: Any, settings: Http, new_intake: Any, kafka: Any, ses_event: Any
+) -> None:
+    firehose = FirehoseEndpoint(KEY, lambda: 7, timeout_s=0.2)
+    source = HttpSource(settings, new_intake, firehose=firehose)
+    running(source)
+    kafka.hold()
+    status, answer, _ = await post(
+        f"http://{source.address(5)}/firehose", delivery(ses_event("m-1")), FIREHOSE
+    )
+    assert (status, answer["requestId"], answer["timestamp"]) == (503, "r-1", 7)
+
+
+async def test_a_broken_bridge_is_503_and_ends_the_source(
+    running: Any, settings: Http, new_intake: Any, kafka: Any, ses_event: Any
+) -> None:
+    source = HttpSource(settings, new_intake)
+    started = running(source)
+    kafka.hold()
+    kafka.break_down()
+    status, answer, _ = await post(
+        f"http://{source.address(5)}/firehose", delivery(ses_event("m-1")), FIREHOSE
+    )
+    assert status == 503
+    assert answer["requestId"] == "r-1"
+    assert isinstance(started.ended(), BrokerError)
+
+
+async def test_health(endpoint: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{endpoint}/healthz") as response:
+        assert response.status == 200
+        assert await response.json() == {"status": "ok"}
+
+
+def test_a_taken_address_is_one_sentence(running: Any, settings: Http, new_intake: Any) -> None:
+    first = HttpSource(settings, new_intake)
+    running(first)
+    second = running(HttpSource(Http(bind=first.address(5)), new_intake))
+    error = second.ended()
+    assert isinstance(error, SourceError)
+    assert str(error) == (
+        f"cannot listen on {first.address(5)} (Address already in use): choose another bridge.http.bind"
+    ) or "address already in use" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("bind", "parsed"),
+    [("h:1", ("h", 1)), ("127.0.0.1:0", ("127.0.0.1", 0)), (":80", ("", 80)), ("[::1]:80", ("::1", 80))],
+)
+def test_bind(bind: str, parsed: tuple[str, int]) -> None:
+    assert parse_bind(bind) == parsed
+
+
+@pytest.mark.parametrize("bind", ["", "h", "80", "h:", "h:x", "h:-1", "h:65536", "::1:80", "h:²"])
+def test_no_bind(bind: str) -> None:
+    with pytest.raises(SettingsError, match=r"bridge\.http\.bind"):
+        parse_bind(bind)
+
+
+class CertificateHost:
+    """What SNS's host is to us: serves certificates and takes confirmations, over TLS, and counts."""
+
+    def __init__(self, files: dict[str, bytes], context: ssl.SSLContext) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                body = files.get(self.path.split("?")[0])
+                if self.path.startswith("/elsewhere"):
+                    self.send_response(302)
+                    self.send_header("Location", "/good.pem")
+                else:
+                    self.send_response(200 if body is not None else 404)
+                self.send_header("Content-Length", str(len(body or b"")))
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def certificate_host(
+    signer: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CertificateHost]:
+    good = signer.certificate().public_bytes(Encoding.PEM)
+    expired = signer.certificate(starts_in=-2, ends_in=-1).public_bytes(Encoding.PEM)
+    (tmp_path / "certificate.pem").write_bytes(good)
+    (tmp_path / "key.pem").write_bytes(signer.key_pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    files = {
+        "/good.pem": good,
+        "/expired.pem": expired,
+        "/large.pem": b"x" * 100_000,
+        "/none.pem": b"none",
+        "/": b"confirmed",
+    }
+    host = CertificateHost(files, context)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def sns(running: Any, new_intake: Any, certificate_host: CertificateHost) -> str:
+    settings = Http(bind="127.0.0.1:0", sns_topics=(TOPIC,), sns_certificate_hosts=(certificate_host.host,))
+    source = HttpSource(settings, new_intake)
+    running(source)
+    return f"http://{source.address(5)}/sns"
+
+
+async def tell(url: str, message: dict[str, Any]) -> tuple[int, Any]:
+    headers = {"Content-Type": "text/plain; charset=UTF-8", "x-amz-sns-message-type": message["Type"]}
+    status, answer, _ = await post(url, json.dumps(message).encode(), headers)
+    return status, answer
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+async def test_a_signed_notification_is_taken_and_its_certificate_fetched_once(  # noqa: PLR0917 - fixtures
+    sns: str,
+    signer: Any,
+    notification: Any,
+    certificate_host: CertificateHost,
+    kafka: Any,
+    ses_event: Any,
+    version: str,
+) -> None:
+    url = f"https://{certificate_host.host}/good.pem"
+    message = signer.sign(notification(ses_event("m-1")), version) | {"SigningCertURL": url}
+    for _ in range(2):
+        assert await tell(sns, message) == (200, {})
+    assert certificate_host.asked == ["/good.pem"]
+    assert [event["message_id"] for event in kafka.events] == ["m-1", "m-1"]
+    assert len({event["arrival_id"] for event in kafka.events}) == 1
+
+
+async def test_another_topic_is_refused_before_anything_is_fetched(
+    sns: str, signer: Any, notification: Any, certificate_host: CertificateHost, kafka: Any
+) -> None:
+    url = f"https://{certificate_host.host}/good.pem"
+    message = signer.sign(notification("m", TopicArn=TOPIC + "2")) | {"SigningCertURL": url}
+    assert (await tell(sns, message))[0] == 403
+    assert not certificate_host.asked
+    assert not kafka.dead_letters
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "status"),
+    [
+        ("/good.pem", {"Message": "other"}, 403),
+        ("/expired.pem", {}, 403),
+        ("/none.pem", {}, 403),
+        ("/absent.pem", {}, 503),
+        ("/large.pem", {}, 503),
+        ("/elsewhere.pem", {}, 503),
+        ("/good.pem?x", {}, 403),
+    ],
+)
+async def test_what_sns_did_not_sign_is_refused(  # noqa: PLR0917 - fixtures
+    sns: str,
+    signer: Any,
+    notification: Any,
+    certificate_host: CertificateHost,
+    kafka: Any,
+    path: str,
+    change: dict[str, Any],
+    status: int,
+) -> None:
+    message = signer.sign(notification("m")) | {"SigningCertURL": f"https://{certificate_host.host}{path}"}
+    assert (await tell(sns, message | change))[0] == status
+    assert not kafka.events
+    assert not kafka.dead_letters
+
+
+async def test_a_certificate_of_another_host_is_not_fetched(
+    sns: str, signer: Any, notification: Any, certificate_host: CertificateHost
+) -> None:
+    other = certificate_host.host.replace("127.0.0.1", "localhost")
+    message = signer.sign(notification("m")) | {"SigningCertURL": f"https://{other}/good.pem"}
+    assert (await tell(sns, message))[0] == 403
+    assert not certificate_host.asked
+
+
+async def test_a_subscription_to_our_topic_is_confirmed(
+    sns: str, signer: Any, notification: Any, certificate_host: CertificateHost
+) -> None:
+    host = certificate_host.host
+    message = notification(
+        "confirm", Type="SubscriptionConfirmation", Token="t", SubscribeURL=f"https://{host}/?Token=t"
+    )
+    signed = signer.sign(message) | {"SigningCertURL": f"https://{host}/good.pem"}
+    assert (await tell(sns, signed))[0] == 200
+    assert certificate_host.asked == ["/good.pem", "/?Token=t"]
+
+
+async def test_a_subscription_is_confirmed_only_at_sns(
+    sns: str, signer: Any, notification: Any, certificate_host: CertificateHost
+) -> None:
+    message = notification(
+        "confirm", Type="SubscriptionConfirmation", Token="t", SubscribeURL="https://evil.example/?Token=t"
+    )
+    signed = signer.sign(message) | {"SigningCertURL": f"https://{certificate_host.host}/good.pem"}
+    assert (await tell(sns, signed))[0] == 403
+    assert certificate_host.asked == ["/good.pem"]
+
+
+async def test_the_end_of_a_subscription_is_acknowledged(
+    sns: str, signer: Any, notification: Any, certificate_host: CertificateHost, kafka: Any
+) -> None:
+    host = certificate_host.host
+    message = notification("bye", Type="UnsubscribeConfirmation", Token="t", SubscribeURL=f"https://{host}/")
+    signed = signer.sign(message) | {"SigningCertURL": f"https://{host}/good.pem"}
+    assert (await tell(sns, signed))[0] == 200
+    assert certificate_host.asked == ["/good.pem"]
+    assert not kafka.dead_letters
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"x", b"{}", b'{"TopicArn":["a"]}', b"[" * 100_000])
+async def test_what_is_no_sns_message_is_refused(sns: str, body: bytes) -> None:
+    status, _, _ = await post(sns, body, {})
+    assert status in {400, 403}
+
+
+def test_tls_from_the_settings(running: Any, new_intake: Any, signer: Any, tmp_path: Any) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_bytes(signer.certificate().public_bytes(Encoding.PEM))
+    key.write_bytes(signer.key_pem)
+    source = HttpSource(
+        Http(bind="127.0.0.1:0", tls_certificate=str(certificate), tls_key=str(key)), new_intake
+    )
+    running(source)
+    from urllib.request import urlopen
+
+    context = ssl.create_default_context(cafile=certificate)
+    with urlopen(f"https://{source.address(5)}/healthz", context=context, timeout=5) as response:
+        assert response.status == 200
+    with pytest.raises(SettingsError, match="tls_certificate"):
+        HttpSource(Http(bind=":0", tls_certificate=str(key), tls_key=str(tmp_path / "absent")), new_intake)
+
+
+def test_a_stopping_source_answers_what_is_in_work(  # noqa: PLR0917 - fixtures
+    running: Any, settings: Http, new_intake: Any, kafka: Any, until: Any, ses_event: Any
+) -> None:
+    import asyncio
+
+    source = HttpSource(settings, new_intake)
+    started = running(source)
+    url = f"http://{source.address(5)}/firehose"
+    kafka.hold()
+    with ThreadPoolExecutor(2) as pool:
+        request = pool.submit(lambda: asyncio.run(post(url, delivery(ses_event("m-1")), FIREHOSE)))
+        until(lambda: kafka.events)
+        stopping = pool.submit(started.stop)
+        until(lambda: not _listens(source.address(1)))
+        kafka.ack()
+        assert request.result(10)[0] == 200
+        assert stopping.result(10) is None
+
+
+def _listens(address: str) -> bool:
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
