@@ -114,8 +114,9 @@ def ensure_topics(settings: Kafka) -> None:
                 existing |= _partitions(admin, topic)
             if existing.get(topic, settings.partitions) != settings.partitions:
                 raise BrokerError(
-                    f"the topic {topic} has {existing[topic]} partitions, kafka.partitions says {settings.partitions}:"
-                    " all our topics need equally many, so set it to theirs, or drain and delete the topics"
+                    f"the topic {topic} has {existing[topic]} partitions, kafka.partitions says"
+                    f" {settings.partitions}: all our topics need equally many, so set it to theirs, or drain"
+                    " and delete the topics"
                 )
 
 

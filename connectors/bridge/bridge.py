@@ -167,8 +167,7 @@ class Bridge:
         self.check()
 
     def close(self) -> None:
-        """Stop at once: what is not safe stays unacknowledged at its source. `flush` first to lose no
-        work."""
+        """Stop at once; what is not safe stays unacknowledged at its source, so `flush` before."""
         self._break(BrokerError("the bridge is closed"))
         with self._lock:
             self._closed = True

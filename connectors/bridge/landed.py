@@ -25,8 +25,7 @@ away."""
 
 
 class Landing(Protocol):
-    """Watches blocks until they have landed; the bridge owns it. Callbacks come in a thread of its own,
-    brief."""
+    """Watches blocks until they have landed; the bridge owns it. Callbacks come in a thread of its own."""
 
     def watch(
         self,
@@ -36,8 +35,7 @@ class Landing(Protocol):
         landed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Call `landed` once the sink has committed beyond an offset, or `failed` once that cannot be
-        told."""
+        """Call `landed` once the sink has committed beyond an offset; `failed` if nobody can tell."""
 
     def close(self) -> None:
         """Stop watching; what waits is never called."""
@@ -81,8 +79,7 @@ class CommittedLanding:
         landed: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Call `landed` once the sink has committed beyond an offset, or `failed` once that cannot be
-        told."""
+        """Call `landed` once the sink has committed beyond an offset; `failed` if nobody can tell."""
         with self._changed:
             queue = self._waiting.setdefault(topic, {}).setdefault(partition, deque())
             queue.append(_Waiting(offset, landed, failed))

@@ -47,8 +47,7 @@ class Producer(Protocol):
 
 
 class KafkaBlocks:
-    """kafka-python's producer, idempotent: acks from all replicas, retries without reordering or
-    repeating."""
+    """kafka-python's producer, idempotent: acks of all replicas, retries neither reorder nor repeat."""
 
     def __init__(self, settings: Kafka, delivery_ms: int = DELIVERY_MS) -> None:
         """Connect.

@@ -82,8 +82,7 @@ class Checkpoint:
                 self._file = None
 
     def _read(self) -> set[bytes]:
-        """The whole lines; the file is cut behind them, so that what is appended stands on lines of its
-        own."""
+        """The whole lines; the file is cut behind them, so that appended ones stand by themselves."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 import time
@@ -13,7 +14,6 @@ from connectors.sources.units import Unit
 from pipelines.intake.provenance import Provenance
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
 
 CHUNK: Final = 256 * 1024

@@ -27,8 +27,7 @@ class Damage:
 
 
 class Gunzip:
-    """Iterates over what chunks hold: gzip (RFC 1952, any number of members) decompressed, anything else as
-    it is.
+    """Iterates over what chunks hold: gzip (RFC 1952, any number of members) decompressed, else as it is.
 
     It ends without an exception also where the stream is damaged: what was readable before has been given,
     and `damage` then says what is wrong. Zero bytes after the last member are padding, as gzip(1) has it.

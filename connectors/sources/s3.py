@@ -54,8 +54,7 @@ class ObjectUnavailable(ObjectError):  # noqa: N818
 
 
 def read_object(client: Any, bucket: str, key: str, version: str = "") -> Iterator[bytes]:
-    """The bytes of an object, as stored; after a broken connection the rest of them, if it is still the same
-    object.
+    """The bytes of an object, as stored; resumes after a broken connection if the object is still the same.
 
     Raises:
         ObjectError: before the first chunk or between any two.
@@ -95,7 +94,7 @@ def object_error(error: ClientError, uri: str) -> ObjectError:
         return ObjectMissing(f"{uri} does not exist ({code})")
     if code in _FORBIDDEN:
         return ObjectForbidden(
-            f"{uri} may not be read ({code}): grant s3:GetObject and s3:ListBucket, and restore what is archived"
+            f"{uri} may not be read ({code}): grant s3:GetObject and s3:ListBucket; restore what is archived"
         )
     if code == "PreconditionFailed":
         return ObjectUnavailable(f"{uri} was replaced while it was read; read it again")
