@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CONFIDENCE: Final = 0.95
 

@@ -1,8 +1,8 @@
 """From blocks of `SesEvent` to deltas of counters: one columnar pass over many blocks.
 
-An event adds to the hour in which its message was sent, in every dimension that has a value for it. Counters of
-recipients (sends, deliveries, …) go to each recipient's provider, counters of events (complaints, opens, …) to the
-provider of the first recipient, so that providers add up to the account.
+An event adds to the hour in which its message was sent, in every dimension that has a value for it. Counters
+of recipients (sends, deliveries, …) go to each recipient's provider, counters of events (complaints, opens,
+…) to the provider of the first recipient, so that providers add up to the account.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ RECORD: Final = "ses_event"
 ALL_DIMENSIONS: Final = frozenset(DIMENSIONS)
 
 Look = Callable[[int, Keys], tuple[Mask, Mask]]
-"""Of a source partition and (even) ids: which were seen untagged, and which tagged (see `dedup.Seen.look`)."""
+"""Of a source partition and (even) ids.
+
+Which were seen untagged, and which tagged (see `dedup.Seen.look`).
+"""
 
 _PLAIN: Final = (
     "account",
@@ -67,7 +70,8 @@ class Counted:
     """What a batch of blocks adds."""
 
     deltas: pl.DataFrame
-    """Columns of `CountDelta`, and `source`: the index of the block in the batch. Sorted by source, dimension, value
+    """Columns of `CountDelta`, and `source`: the index of the block in the batch. Sorted by source,
+    dimension, value
     and hour; without rows that add nothing."""
     fresh: dict[int, Keys]
     """New keys by source partition: to be remembered once the deltas are safe."""
@@ -141,8 +145,8 @@ def _read_alike(blocks: Sequence[Block]) -> pl.DataFrame:
 def _first_seen(found: Keys, partitions: np.ndarray, look: Look) -> tuple[Mask, Mask]:
     """Which rows count for the dimensions that need no tags, and which for the others.
 
-    The first row of an event counts for the former, its first tagged row for the latter; once tagged, an event has
-    said everything.
+    The first row of an event counts for the former, its first tagged row for the latter; once tagged, an
+    event has said everything.
     """
     ids = found & ~TAGGED
     marked = (found & TAGGED).astype(np.bool_)
@@ -171,7 +175,7 @@ def _deltas(frame: pl.DataFrame, sources: Sequence[Source], enabled: Collection[
             event=pl.int_range(pl.len()),
             hour=pl.col("sent_time").cast(pl.Int64) // HOUR_MS * 3600,
         )
-        .explode("recipients")
+        .explode("recipients", empty_as_null=True, keep_nulls=True)
         .with_columns(
             first=pl.col("event").rle_id().is_first_distinct(),
             provider=pl.col("recipients").struct.field("provider").fill_null(""),
@@ -257,8 +261,8 @@ _PAIRS: Final = {"feedback_ab": ("feedback_a", "feedback_b"), "provider_campaign
 
 def _nothing() -> pl.DataFrame:
     """No rows, for a batch of empty blocks."""
-    texts = dict.fromkeys((*_FACTS, *_PLAIN), pl.String)
-    flags = dict.fromkeys(("machine_open", "out_of_office", "unsubscribed", "tagged"), pl.Boolean)
+    schema: dict[str, pl.DataType] = dict.fromkeys((*_FACTS, *_PLAIN), pl.String())
+    schema |= dict.fromkeys(("machine_open", "out_of_office", "unsubscribed", "tagged"), pl.Boolean())
     recipient = pl.Struct({"provider": pl.String, "reports_complaints": pl.Boolean, "blocked": pl.Boolean})
-    schema = {**texts, **flags, "event_id": pl.Binary, "sent_time": pl.Datetime("ms")}
-    return pl.DataFrame(schema={**schema, "recipients": pl.List(recipient)})
+    schema |= {"event_id": pl.Binary(), "sent_time": pl.Datetime("ms"), "recipients": pl.List(recipient)}
+    return pl.DataFrame(schema=schema)

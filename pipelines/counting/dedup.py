@@ -1,27 +1,31 @@
 """The memory of seen events: 8 bytes a key, in sorted arrays that are merged as they grow.
 
-A key is 63 bits of `event_id` and whether the event was tagged. Two different events share their 63 bits with a
-probability of n²/2⁶⁴ among n: 1.4 in 10,000 for the *first* collision among 50 million, and a collision would leave
-one event uncounted.
+A key is 63 bits of `event_id` and whether the event was tagged. Two different events share their 63 bits with
+a probability of n²/2⁶⁴ among n: 1.4 in 10,000 for the *first* collision among 50 million, and a collision
+would leave one event uncounted.
 
-Nothing is ever forgotten on purpose: a block's keys are added only once its deltas are on the broker, so replaying a
-block finds the memory as it was when the block was first read, or finds all of the block's events already counted.
+Nothing is ever forgotten on purpose: a block's keys are added only once its deltas are on the broker, so
+replaying a block finds the memory as it was when the block was first read, or finds all of the block's events
+already counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 TAGGED: Final = np.uint64(1)
 _RATIO: Final = 4
-"""A level is merged into the one before unless that is this many times larger: few levels to search, and a key is
+"""A level is merged into the one before unless that is this many times larger: few levels to search, and a
+key is
 moved some ten times on the way to 50 million."""
 _INDEX_BITS_LESS: Final = 5
 """An index entry per 2⁵ keys on the average: 0.25 bytes a key."""
@@ -30,7 +34,10 @@ _INDEXED: Final = 1 << 17
 
 
 def keys(prefixes: Keys, tagged: Mask) -> Keys:
-    """The keys of events: the first 8 bytes of each `event_id` (little-endian), lowest bit replaced by `tagged`."""
+    """The keys of events.
+
+    The first 8 bytes of each `event_id` (little-endian), lowest bit replaced by `tagged`.
+    """
     return (prefixes & ~TAGGED) | tagged.astype(np.uint64)
 
 
@@ -113,7 +120,7 @@ class _Level:
         here = run[np.minimum(at, last)]
         plain = here == ids
         untagged |= plain
-        # A twin lies right behind; repeats of the plain key may lie between, so search for it in that rare case.
+        # A twin lies right behind, but repeats of the plain key may lie between.
         marked = ids | TAGGED
         tagged |= here == marked
         if plain.any():
@@ -122,12 +129,16 @@ class _Level:
             tagged[rows] |= run[np.minimum(behind, last)] == marked[rows]
 
     def _find(self, ids: Keys) -> NDArray[np.int64]:
-        """The first position not less than each (ascending) id: a bisection of all at once inside index entries."""
+        """The first position not less than each (ascending) id.
+
+        A bisection of all ids at once, each inside its index entry.
+        """
         starts = self._starts
         if starts is None:
-            return np.searchsorted(self.keys, ids)
+            found: NDArray[np.int64] = np.searchsorted(self.keys, ids)
+            return found
         bucket = ids >> self._shift
-        low = starts[bucket].astype(np.int64)
+        low: NDArray[np.int64] = starts[bucket].astype(np.int64)
         high = starts[bucket + np.uint64(1)].astype(np.int64)
         last = self.keys.size - 1
         for _ in range(self._steps):

@@ -1,17 +1,16 @@
 """`CountDelta` blocks to and from columns.
 
-There are hundreds of deltas in a batch and nearly all their counters are below 64, one byte each in Avro; writing
-them from a matrix is ten times as fast as row by row. A test keeps the bytes equal to fastavro's.
+There are hundreds of deltas in a batch and nearly all their counters are below 64, one byte each in Avro;
+writing them from a matrix is ten times as fast as row by row. A test keeps the bytes equal to fastavro's.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -20,6 +19,9 @@ from schemas.avro import newest
 from schemas.blocks import MAX_BYTES, SINGLE_OBJECT, Block, Framing, MalformedBlock, container
 from schemas.counters import COUNTERS
 from schemas.partitioning import of_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 RECORD: Final = "count_delta"
 WIDTH: Final = len(COUNTERS)
@@ -46,14 +48,14 @@ def encode(
 ) -> list[tuple[int, bytes]]:
     """Blocks of `CountDelta` and the partition of `ses.counts` each belongs to.
 
-    All that a source block adds to a (dimension, value) is in one block, source blocks are in order: the reader's
-    mark per (dimension, value) wants both.
+    All that a source block adds to a (dimension, value) is in one block, source blocks are in order: the
+    reader's mark per (dimension, value) wants both.
     """
     gathered: dict[int, list[bytes]] = defaultdict(list)
     sizes: dict[int, int] = defaultdict(int)
     done = []
     header = framing.header(newest(RECORD))
-    last = None
+    last: tuple[str, str, bytes] | None = None
     for dimension, value, place, row in _rows(deltas):
         target, name = _key(dimension, value, partitions)
         key = (dimension, value, place)
@@ -71,14 +73,14 @@ def encode(
 def _rows(deltas: pl.DataFrame) -> Iterator[tuple[str, str, bytes, bytes]]:
     """Dimension, value, encoded source block, encoded hour and counters."""
     counters = deltas.select(COUNTERS).to_numpy().astype(np.int64, copy=False)
-    short = ((counters >= 0) & (counters < _ONE_BYTE)).all(axis=1).tolist()
+    long = ((counters < 0) | (counters >= _ONE_BYTE)).any(axis=1)
+    exceptions = set(np.flatnonzero(long).tolist())
     bytewise = (counters << 1).astype(np.uint8).tobytes()
     names = deltas.select("dimension", "value", "source_partition", "source_offset", "hour").iter_rows()
     for index, (dimension, value, partition, offset, hour) in enumerate(names):
-        if short[index]:
-            amounts = bytewise[index * WIDTH : (index + 1) * WIDTH]
-        else:
-            amounts = b"".join(_long(int(amount)) for amount in counters[index])
+        amounts = bytewise[index * WIDTH : (index + 1) * WIDTH]
+        if index in exceptions:
+            amounts = b"".join(map(_long, counters[index].tolist()))
         yield dimension, value, _place(partition, offset), _hour(hour) + amounts
 
 
@@ -143,14 +145,19 @@ def _read(blocks: Sequence[Block]) -> pl.DataFrame | None:
         raise MalformedBlock(f"rows do not decode: {error!r}") from error
     if frame.height != height:
         raise MalformedBlock(f"{frame.height} rows where the headers say {height}")
-    return frame.select(columns)
+    record = np.repeat(np.arange(len(blocks)), [block.count for block in blocks])
+    return frame.select(pl.Series("record", record), *columns)
 
 
 def _grouped(frame: pl.DataFrame | None) -> Iterator[Delta]:
-    last = None
-    for dimension, value, partition, offset, hour, *counters in () if frame is None else frame.iter_rows():
+    """Rows of one record, source block and key together; the next record may be a repetition of this one."""
+    last, within = None, -1
+    for record, dimension, value, partition, offset, hour, *counters in (
+        frame.iter_rows() if frame is not None else ()
+    ):
         if (
             last is None
+            or within != record
             or last.value != value
             or last.dimension != dimension
             or last.offset != offset
@@ -158,7 +165,7 @@ def _grouped(frame: pl.DataFrame | None) -> Iterator[Delta]:
         ):
             if last is not None:
                 yield last
-            last = Delta(dimension, value, partition, offset, [])
+            last, within = Delta(dimension, value, partition, offset, []), record
         last.rows.append((hour, tuple(counters)))
     if last is not None:
         yield last

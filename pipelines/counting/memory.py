@@ -1,16 +1,18 @@
 """`Memory`: what ClickHouse remembers for a worker whose broker forgets (see docs/architecture.md).
 
-A worker with a memory keeps its state in plain dictionaries, restored from here before the first record is read,
-and writes no changelog. It must be the only worker of its instance.
+A worker with a memory keeps its state in plain dictionaries, restored from here before the first record is
+read, and writes no changelog. It must be the only worker of its instance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Memory(Protocol):
@@ -24,9 +26,9 @@ class Memory(Protocol):
         """The key of every event counted so far, in arrays of any length, in any order; repeats are allowed.
 
         A key is the first 8 bytes of `event_id` read as a little-endian integer, its lowest bit replaced by
-        `tagged` (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both keys, or
-        the tagged one alone. In ClickHouse: `bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)),
-        bitNot(toUInt64(1))), toUInt64(tagged))`.
+        `tagged` (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both
+        keys, or the tagged one alone. In ClickHouse: `bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1,
+        8)), bitNot(toUInt64(1))), toUInt64(tagged))`.
         """
 
     def counters(self) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:

@@ -1,21 +1,23 @@
 """The counters of a (dimension, value) over its cohort hours, folded from deltas.
 
-State is one value: the hours and, per source partition, the last block applied, so one atomic write keeps both in
-step and a delta that comes again is known. At rest it is packed bytes, some ten a cohort hour (100,000 campaigns of
-14 days: about 400 MB); hours stay as long as the state does.
+State is one value: the hours and, per source partition, the last block applied, so one atomic write keeps
+both in step and a delta that comes again is known. At rest it is packed bytes, some ten a cohort hour
+(100,000 campaigns of 14 days: about 400 MB); hours stay as long as the state does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 
 from pipelines.counting.bounds import clopper_pearson
 from schemas.counters import COUNTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 WIDTH: Final = len(COUNTERS)
 HOUR_S: Final = 3600
@@ -44,8 +46,8 @@ class State:
 def apply(state: State, partition: int, offset: int, rows: Iterable[tuple[int, Sequence[int]]]) -> list[int]:
     """Fold all rows, (hour, counters), that a block has for this state; the hours whose rows are to be sent.
 
-    A block already applied adds nothing, but its hours are returned all the same: the process that applied it may
-    have died before it sent them.
+    A block already applied adds nothing, but its hours are returned all the same: the process that applied it
+    may have died before it sent them.
     """
     changed = []
     fresh = offset > state.marks.get(partition, -1)
@@ -74,8 +76,8 @@ def next_version(state: State, now_us: int, floor: int = 0) -> int:
 def pack(state: State) -> bytes:
     """The state as one msgpack array of integers.
 
-    [format, version, number of marks, (partition, offset)…, (hours since the one before, mask of the counters that
-    are not 0, those counters)…]
+    [format, version, number of marks, (partition, offset)…, (hours since the one before, mask of the counters
+    that are not 0, those counters)…]
     """
     flat = [_FORMAT, state.version, len(state.marks)]
     for mark in sorted(state.marks.items()):

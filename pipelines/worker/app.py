@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import faust
 import mode
 from faust.types.auth import AuthProtocol
 
-from pipelines.counting.memory import Memory
-from pipelines.worker.batches import Pace, Progress, drive
+from pipelines.worker.batches import Pace, Progress, Step, drive
 from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
 from pipelines.worker.rejects import Rejects
 from pipelines.worker.state import Counters, CountersTable, PlainCounters, PlainSeen, SeenEvents, SeenTable
 from pipelines.worker.steps import CountStep, Outlet, RateStep, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.counting.memory import Memory
 
 COMPANY_S: Final = 0.02
 """How long a record waits for others to share its pass."""
@@ -30,46 +33,44 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
     """
     app = _new_app(config)
     seen, counters = _state(app, config, memory)
-    app.topics_read = {config.topics.events, config.topics.counts}
-    progress = app.progress = Progress()
-    for agent, topic, step, pace in (
-        (
-            "count",
-            config.topics.events,
-            CountStep(
-                _outlet(app, config, config.topics.counts),
-                seen,
-                config.dimensions,
-                Rejects("count", config.reject_limits, time.monotonic),
-            ),
-            Pace(config.count_batch, COMPANY_S),
-        ),
-        (
-            "rate",
-            config.topics.counts,
-            RateStep(
-                _outlet(app, config, config.topics.rates),
-                counters,
-                Rejects("rate", config.reject_limits, time.monotonic),
-                lambda: time.time_ns() // 1000,
-            ),
-            Pace(config.rate_batch, COMPANY_S, config.coalesce_s),
-        ),
-    ):
-        _attach(app, agent, _topic(app, config, topic), step, pace, progress)
+    names, limits = config.topics, config.reject_limits
+    app.progress = Progress()
+    app.topics_read = {names.events, names.counts}
+    counting = CountStep(
+        _outlet(app, config, names.counts),
+        seen,
+        config.dimensions,
+        Rejects("count", limits, time.monotonic),
+    )
+    rating = RateStep(
+        _outlet(app, config, names.rates),
+        counters,
+        Rejects("rate", limits, time.monotonic),
+        lambda: time.time_ns() // 1000,
+    )
+    _attach(app, "count", _topic(app, config, names.events), counting, Pace(config.count_batch, COMPANY_S))
+    _attach(
+        app,
+        "rate",
+        _topic(app, config, names.counts),
+        rating,
+        Pace(config.rate_batch, COMPANY_S, config.coalesce_s),
+    )
     return app
 
 
-def _attach(app: faust.App, name: str, topic: Any, step: Any, pace: Pace, progress: Progress) -> None:
+def _attach(app: faust.App, name: str, topic: Any, step: Step, pace: Pace) -> None:
+    """One agent, one instance: Faust commits past unfinished work of several (see `batches`)."""
+
     async def agent(stream: Any) -> None:
-        await drive(stream, step, pace, progress)
+        await drive(stream, step, pace, app.progress)
 
     app.agent(topic, name=name, concurrency=1)(agent)
 
 
 def _new_app(config: WorkerConfig) -> faust.App:
     rebalance = config.rebalance_timeout_s
-    app = faust.App(
+    return faust.App(
         config.group,
         version=1,
         broker=[f"kafka://{server.strip()}" for server in config.brokers.split(",")],
@@ -107,8 +108,6 @@ def _new_app(config: WorkerConfig) -> faust.App:
         web_enabled=False,
         worker_redirect_stdouts=False,
     )
-    app.producer_only = False
-    return app
 
 
 def _state(app: faust.App, config: WorkerConfig, memory: Memory | None) -> tuple[SeenEvents, Counters]:

@@ -1,8 +1,8 @@
-"""From a Faust stream to batches: gathered without waiting long, acknowledged in order once their step is done.
+"""From a Faust stream to batches: gathered without waiting long, acknowledged in order once they are done.
 
-Faust's own `take` acknowledges what failed, its auto-ack too; and it commits past an event that is still in work when
-a later one was acknowledged (faust-streaming issue 606). So: `noack`, one batch in work at a time, acks in offset
-order after the step, and an error ends the process with nothing of the batch acknowledged.
+Faust's own `take` acknowledges what failed, its auto-ack too; and it commits past an event that is still in
+work when a later one was acknowledged (faust-streaming issue 606). So: `noack`, one batch in work at a time,
+acks in offset order after the step, and an error ends the process with nothing of the batch acknowledged.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pipelines.counting.count import ALL_DIMENSIONS
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SEEN: Final = "seen"
 """Table of the count agent: the keys of events seen."""
@@ -40,7 +42,10 @@ class TopicNames:
 
 @dataclass(frozen=True, slots=True)
 class RejectLimits:
-    """How many records may go to the dead letters before the process stops: a bad deploy must not drain a stream."""
+    """How many records may go to the dead letters before the process stops.
+
+    A bad deploy must not drain a stream.
+    """
 
     share: float = 0.01
     """Of a minute's records."""

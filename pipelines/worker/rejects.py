@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipelines.worker.config import RejectLimits
 from pipelines.worker.errors import TooManyRejects
 from schemas.dead_letters import DeadLetter, dead_letter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.worker.config import RejectLimits
 
 MINUTE_S = 60.0
 
@@ -70,6 +73,7 @@ class Rejects:
 
     def _refuse(self, what: str) -> None:
         raise TooManyRejects(
-            f"The {self._stage} agent could not use {what}: it stops, so that they do not all become dead letters; "
-            "look at the last ones (`ses-streams dead-letters list`), mend their producer or upgrade, then restart."
+            f"The {self._stage} agent could not use {what}: it stops, so that "
+            "they do not all become dead letters; look at the last ones (`ses-streams dead-letters list`), "
+            "mend their producer or upgrade, then restart."
         )

@@ -7,16 +7,18 @@ import logging
 import os
 import signal
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import faust
-
-from pipelines.counting.memory import Memory
 from pipelines.worker.app import create_app
-from pipelines.worker.batches import Progress
-from pipelines.worker.config import WorkerConfig
 from pipelines.worker.errors import Stalled, WorkerError
 from pipelines.worker.topics import prepare
+
+if TYPE_CHECKING:
+    import faust
+
+    from pipelines.counting.memory import Memory
+    from pipelines.worker.batches import Progress
+    from pipelines.worker.config import WorkerConfig
 
 HARD_EXIT: Final = 70
 """EX_SOFTWARE of sysexits.h: stopping did not end."""
@@ -28,8 +30,8 @@ _log = logging.getLogger(__name__)
 def run_worker(config: WorkerConfig, memory: Memory | None) -> int:
     """Run a worker in this process and thread until SIGTERM or SIGINT; its exit code.
 
-    Logging is left as it was set up. Whatever goes wrong ends the worker with an exit code other than 0; what it had
-    not finished is done again after a restart.
+    Logging is left as it was set up. Whatever goes wrong ends the worker with an exit code other than 0; what
+    it had not finished is done again after a restart.
     """
     try:
         prepare(config, tables=memory is None)
@@ -66,7 +68,8 @@ async def _run(app: faust.App, config: WorkerConfig) -> int:
 
 
 async def _crashed(app: faust.App) -> None:
-    while not app.crashed:
+    # Faust sets a flag of its own when it crashes; nothing of it can be awaited.
+    while not app.crashed:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 
@@ -105,8 +108,8 @@ async def _watch(app: faust.App, progress: Progress, stall_s: float) -> None:
             done, since = progress.done, clock()
         elif clock() - since > stall_s:
             raise Stalled(
-                f"The worker did nothing for {stall_s:.0f} s though records wait: it ends, to be started again; "
-                "look whether the brokers answer."
+                f"The worker did nothing for {stall_s:.0f} s though records wait: it ends, to be "
+                "started again; look whether the brokers answer."
             )
 
 

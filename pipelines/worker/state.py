@@ -1,16 +1,16 @@
 """Where agents keep what they know: Faust tables with a changelog, or plain memory restored from ClickHouse.
 
-Faust writes a table only from inside a stream's iteration, and hands the changelog record to a buffer nobody waits
-for. Here the record is sent and awaited like any other, and the store is set once it is safe; recovery is Faust's.
+Faust writes a table only from inside a stream's iteration, and hands the changelog record to a buffer nobody
+waits for. Here the record is sent and awaited like any other, and the store is set once it is safe; recovery
+is Faust's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import faust
 import numpy as np
@@ -18,8 +18,12 @@ from faust.stores.memory import Store as MemoryStore
 
 from pipelines.counting import rate
 from pipelines.counting.dedup import Keys, Mask, Seen
-from pipelines.counting.memory import Memory
 from schemas.partitioning import of_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipelines.counting.memory import Memory
 
 
 class SeenEvents(Protocol):
@@ -93,9 +97,9 @@ class _Store(MemoryStore):  # type: ignore[misc]
 
     async def on_rebalance(
         self,
-        assigned: Any,
+        assigned: Any,  # noqa: ARG002
         revoked: Any,
-        newly_assigned: Any,
+        newly_assigned: Any,  # noqa: ARG002
         generation_id: int = 0,  # noqa: ARG002
     ) -> None:
         """Drop what others own now; Faust reads a partition that comes back from its beginning."""
@@ -178,8 +182,8 @@ class _Table(faust.Table):  # type: ignore[misc]
 class SeenTable(_Table):
     """`SeenEvents` with a changelog: a record for each partition of a batch, of all its new keys.
 
-    Its key is the offset of the last block: once it is written no batch that ends there has new keys, so compaction
-    never replaces keys by fewer.
+    Its key is the offset of the last block: once it is written no batch that ends there has new keys, so
+    compaction never replaces keys by fewer.
     """
 
     store_class = _SeenStore
@@ -205,7 +209,7 @@ class CountersTable(_Table):
     store_class = _CountersStore
     floor = 0
 
-    def get(self, dimension: str, value: str) -> bytes | None:  # type: ignore[override]
+    def get(self, dimension: str, value: str) -> bytes | None:
         """See `Counters`."""
         partition = of_key(dimension, value, self.partitions)
         states: dict[bytes, bytes] = self.data.partitions[partition]

@@ -1,18 +1,23 @@
-"""What the agents do with a batch: a pure step each, then its effects, in an order that survives a crash anywhere."""
+"""What the agents do with a batch.
+
+A pure step each, then its effects, in an order that survives a crash anywhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.counting import deltas, rate
 from pipelines.counting.count import Counted, Source, check, count
 from pipelines.worker.rejects import Message, Rejects, letter
-from pipelines.worker.state import Counters, SeenEvents
 from schemas.blocks import MAX_ROWS, Block, BlockError, Framing, MalformedBlock, encode, open_block
-from schemas.dead_letters import DeadLetter
 from schemas.partitioning import of_key
+
+if TYPE_CHECKING:
+    from pipelines.worker.state import Counters, SeenEvents
+    from schemas.dead_letters import DeadLetter
 
 Send = Callable[[Sequence[tuple[int, bytes]]], Awaitable[None]]
 """Send blocks to partitions of one topic; returns once the broker has them all."""
@@ -37,8 +42,9 @@ class Outlet:
 class CountStep:
     """Blocks of events in, blocks of deltas out.
 
-    The order: deltas, then the memory of what was counted, then (by the caller) the acks. A crash before the memory
-    repeats the same deltas, which the rate agent knows by their block; a crash after it finds them safe.
+    The order: deltas, then the memory of what was counted, then (by the caller) the acks. A crash before the
+    memory repeats the same deltas, which the rate agent knows by their block; a crash after it finds them
+    safe.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class CountStep:
             counted = self._count(sources)
         except MalformedBlock:
             good, more = _readable(good, "count", _check_events)
-            letters += more
+            letters |= more
             sources = [Source(message.partition, message.offset, block) for message, block in good]
             counted = self._count(sources)
         await _reject(messages, letters, self._rejects, self._outlet)
@@ -78,8 +84,8 @@ class CountStep:
 class RateStep:
     """Blocks of deltas in, blocks of rate rows out.
 
-    The order: states, then rows, then (by the caller) the acks. A crash before the rows finds the deltas applied,
-    and sends the rows all the same.
+    The order: states, then rows, then (by the caller) the acks. A crash before the rows finds the deltas
+    applied, and sends the rows all the same.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class RateStep:
             found = deltas.decode([block for _, block in good])
         except MalformedBlock:
             good, more = _readable(good, "rate", _check_deltas)
-            letters += more
+            letters |= more
             found = deltas.decode([block for _, block in good])
         await _reject(messages, letters, self._rejects, self._outlet)
         states, cells = self._fold(found)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
@@ -12,6 +11,9 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from pipelines.worker.config import WorkerConfig, changelogs
 from pipelines.worker.errors import BrokerUnreachable, TopicsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
@@ -81,13 +83,14 @@ def _check(config: WorkerConfig, found: dict[str, int], wanted: list[str]) -> No
     missing = [name for name in wanted if name not in found]
     if missing:
         raise TopicsError(
-            f"Kafka at {config.brokers} has no topic {', '.join(missing)}: run `ses-streams migrate`, which creates them."
+            f"Kafka at {config.brokers} has no topic {', '.join(missing)}: run "
+            "`ses-streams migrate`, which creates them."
         )
     wrong = [f"{name} has {found[name]}" for name in wanted if found[name] != config.partitions]
     if wrong:
         raise TopicsError(
-            f"All topics must have {config.partitions} partitions (kafka.partitions), but {', '.join(wrong)}: "
-            "set kafka.partitions to what they have, or create them anew."
+            f"All topics must have {config.partitions} partitions (kafka.partitions), but "
+            f"{', '.join(wrong)}: set kafka.partitions to what they have, or create them anew."
         )
 
 
