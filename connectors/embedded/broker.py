@@ -78,7 +78,9 @@ def resident_bytes(pid: int) -> int:
             return 0
         return pages * _page_size()
     if ps := shutil.which("ps"):
-        found = subprocess.run([ps, "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            [ps, "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
         return int(found.stdout.strip() or 0) * 1024
     return 0
 

@@ -165,7 +165,9 @@ def unusable(path: Path, error: OSError) -> InstanceError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return InstanceError(f"the disk of {path} is full: free some space, or choose another --data")
     reason = (error.strerror or str(error)).lower()
-    return InstanceError(f"{path} cannot be written ({reason}): choose another --data, or change its permissions")
+    return InstanceError(
+        f"{path} cannot be written ({reason}): choose another --data, or change its permissions"
+    )
 
 
 def _new_key() -> str:

@@ -73,6 +73,11 @@ class Outside:
         """Whether we have been told that everything upstream of us has come through."""
         return bool(self._told.get("drained"))
 
+    @property
+    def recycle(self) -> bool:
+        """Whether this generation is to end at the next good point."""
+        return bool(self._told.get("recycle"))
+
     def _listen(self) -> None:
         """Take what else it says; when it is gone, so are we (where the kernel does not see to that)."""
         for line in self._lines:

@@ -4,8 +4,9 @@ The broker forgets and ClickHouse remembers (docs/architecture.md, "What is reco
 is one way to recover, and it is the way to start:
 
     start the broker and the other processes (they load while it starts)
-    sink: open ClickHouse, migrate, repair, create the topics, open its door; ready
-    worker and bridge: hear where everything is; ready
+    sink: create the topics, open ClickHouse, migrate, repair, open its door; ready
+    worker: read its memory from ClickHouse; ready
+    bridge: begin to read sources; ready
     … until a part dies, the broker has grown too large, or somebody wants to stop
     stop the bridge, which drains; then worker, sink, broker
 """
@@ -35,8 +36,7 @@ _SETTLED_S: Final = 10.0
 """A generation that has been up that long did not fail rapidly."""
 _RAPID_FAILURES: Final = 6
 _BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
-_DRAIN_S: Final = 5.0
-_RECYCLE_DRAIN_S: Final = 300.0
+_DRAIN_S: Final = 8.0
 _TERM_S: Final = 5.0
 _TICK_S: Final = 0.05
 _HOUSEKEEPING_S: Final = 2.0
@@ -101,7 +101,7 @@ class Supervisor:
         self._stop = Stop.NO
         self._generation = 0
         self._failures = 0
-        self._drained = False
+        self._drained = self._recycling = False
 
     def stop(self) -> None:
         """Stop: in good order the first time, at once the second. Safe in a signal handler."""
@@ -130,7 +130,7 @@ class Supervisor:
     def _start(self) -> Endpoints:
         """Steps of the module's docstring, up to ready."""
         directory = self._plan.directory
-        self._drained = False
+        self._drained = self._recycling = False
         port = broker.free_port()
         server = self._spawn("broker", broker.command(port), ours=False)
         parts = {name: self._spawn(name, list(self._plan.part)) for name in _PARTS}
@@ -144,11 +144,13 @@ class Supervisor:
         }
         parts["sink"].tell(config)
         door = self._ready(parts["sink"])
+        self._listener.report("sink", door)
         config |= {"door": door["door"], "token": door["token"]}
         parts["worker"].tell(config)
+        # What lands while the worker reads its memory it would take for counted already.
+        self._ready(parts["worker"])
         parts["bridge"].tell(config)
         http = self._ready(parts["bridge"]).get("http", "")
-        self._ready(parts["worker"])
         endpoints = Endpoints(
             pid=os.getpid(),
             generation=self._generation,
@@ -197,16 +199,29 @@ class Supervisor:
                 housekeeping = now
                 for child in self._children:
                     cap(child.log)
-                if broker.resident_bytes(endpoints.pids["broker"]) > self._plan.broker_limit:
-                    self._listener.notice("the embedded broker is full: everything drains, then a new one starts")
-                    self._stop_parts(_RECYCLE_DRAIN_S)
-                    return
+                self._recycle_if_full(endpoints)
+            if self._recycling and not self._bridge().alive:
+                self._stop_parts(_DRAIN_S)
+                return
             time.sleep(_TICK_S)
+
+    def _recycle_if_full(self, endpoints: Endpoints) -> None:
+        """Ask the bridge to come to a good point, drain and end: however long that takes, for what it had not
+        finished it would have to begin again, and might never come to an end."""
+        if not self._recycling and broker.resident_bytes(endpoints.pids["broker"]) > self._plan.broker_limit:
+            self._listener.notice("the embedded broker is full: everything drains, then a new one starts")
+            self._recycling = True
+            self._bridge().tell({"recycle": True})
+
+    def _bridge(self) -> Child:
+        return next(child for child in self._children if child.name == "bridge")
 
     def _look(self) -> None:
         """Raise for a part that has ended. A broker's death is named first: the others then die of it."""
         for child in self._children:
             if not child.alive:
+                if self._recycling and child.name == "bridge" and child.process.returncode == 0:
+                    continue
                 for report in child.heard():
                     self._take(child, report)
                 raise _PartDied(child.name, _how(child))
@@ -238,7 +253,12 @@ class Supervisor:
         """In good order: the bridge drains, then nobody is asked while somebody upstream still writes."""
         self._plan.directory.withdraw()
         by_name = {child.name: child for child in self._children}
-        for name, patience in (("bridge", drain_s), ("worker", _TERM_S), ("sink", _TERM_S), ("broker", _TERM_S)):
+        for name, patience in (
+            ("bridge", drain_s),
+            ("worker", _TERM_S),
+            ("sink", _TERM_S),
+            ("broker", _TERM_S),
+        ):
             if child := by_name.get(name):
                 if name == "sink":
                     child.tell({"drained": self._drained})
@@ -269,4 +289,3 @@ class Supervisor:
 def _how(child: Child) -> str:
     code = child.process.returncode
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-

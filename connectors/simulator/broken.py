@@ -29,7 +29,7 @@ def _truncated(event: Event) -> bytes:
 
 
 def _invalid_utf8(event: Event) -> bytes:
-    return bare(event).replace("✉".encode(), b"\xff\xfe", 1)
+    return bare(event).replace(b'"ses:feedback-id-a":["', b'"ses:feedback-id-a":["\xff\xfe', 1)
 
 
 def _no_type(event: Event) -> bytes:

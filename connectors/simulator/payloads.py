@@ -144,6 +144,8 @@ def legacy(original: Event) -> dict[str, Any] | None:
         return None
     document = {key: value for key, value in original.payload.items() if key not in {"eventType", "mail"}}
     document["mail"] = {
-        key: value for key, value in original.payload["mail"].items() if key not in {"tags", "headers", "commonHeaders"}
+        key: value
+        for key, value in original.payload["mail"].items()
+        if key not in {"tags", "headers", "commonHeaders"}
     } | {"sourceIp": "198.51.100.7", "callerIdentity": "mailer"}
     return {"notificationType": original.type} | document

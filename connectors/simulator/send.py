@@ -56,6 +56,10 @@ def _post(url: str, body: bytes, access_key: str) -> None:
             if answer.status != 200:  # noqa: PLR2004 - as Firehose has it: exactly 200
                 raise SourceError(f"{url} answered {answer.status}: it does not take Firehose's requests")
     except urllib.error.HTTPError as error:
-        raise SourceError(f"{url} refuses ({error.code} {error.reason}): check the path and --access-key") from None
+        raise SourceError(
+            f"{url} refuses ({error.code} {error.reason}): check the path and --access-key"
+        ) from None
     except (OSError, ValueError) as error:
-        raise SourceError(f"{url} cannot be reached ({getattr(error, 'reason', error)}): is `ses-streams up` running?") from None
+        raise SourceError(
+            f"{url} cannot be reached ({getattr(error, 'reason', error)}): is `ses-streams up` running?"
+        ) from None

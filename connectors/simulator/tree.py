@@ -63,7 +63,9 @@ class Tree:
         if last is not None:
             self._flush_request(last)
             self._cut_gzip(last)
-        (self._root / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(self.truth.as_json())))
+        (self._root / "truth.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(self.truth.as_json()))
+        )
         return self.truth
 
     def _one(self, number: int, event: Event, file: IO[bytes]) -> None:
@@ -149,9 +151,7 @@ class Tree:
         test = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": time, "Bucket": "ses-events"}
         (folder / "s3-test.json").write_bytes(msgspec.json.encode(test | {"RequestId": "1", "HostId": "2"}))
         validated = "Successfully validated SNS topic for Amazon SES event publishing."
-        (folder / "topic-validated.json").write_bytes(
-            wire.envelope(validated, 1_760_000_000_000, self._rng)
-        )
+        (folder / "topic-validated.json").write_bytes(wire.envelope(validated, 1_760_000_000_000, self._rng))
         subscribed = {
             "notificationType": "AmazonSnsSubscriptionSucceeded",
             "message": f"You have successfully subscribed your Amazon SNS topic '{wire.TOPIC}' to receive 'Bounce' "

@@ -32,12 +32,16 @@ class Campaign:
 
 
 CAMPAIGNS: Final = (
-    Campaign("november-newsletter", "newsletter", "marketing", "acme", "news.acme.example", 40, 0.0006, 0.004, 0.35),
+    Campaign(
+        "november-newsletter", "newsletter", "marketing", "acme", "news.acme.example", 40, 0.0006, 0.004, 0.35
+    ),
     Campaign("black-friday", "promotion", "marketing", "acme", "offers.acme.example", 30, 0.008, 0.01, 0.25),
     Campaign("winback-2019-list", "promotion", "bulk", "acme", "offers.acme.example", 12, 0.03, 0.13, 0.08),
     Campaign("order-confirmation", "order", "transactional", "acme", "acme.example", 25, 0.0, 0.002, 0.6),
     Campaign("login-code", "security", "transactional", "globex", "id.globex.example", 25, 0.0, 0.001, 0.5),
-    Campaign("globex-digest", "newsletter", "marketing", "globex", "mail.globex.example", 18, 0.002, 0.02, 0.3),
+    Campaign(
+        "globex-digest", "newsletter", "marketing", "globex", "mail.globex.example", 18, 0.002, 0.02, 0.3
+    ),
 )
 
 
@@ -60,8 +64,6 @@ DOMAINS: Final = (
     MailboxDomain("initech.example", 10, reports_complaints=False),
 )
 
-READER: Final = (
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_6) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15"
-)
+READER: Final = "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_6) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15"
 MACHINE: Final = "Mozilla/5.0"
 """The whole User-Agent of Apple's Mail Privacy Protection."""

@@ -1,0 +1,9 @@
+"""placeholder"""
+
+
+def configure(parser):
+    pass
+
+
+def run(args):
+    return 1

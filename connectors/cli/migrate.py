@@ -1,0 +1,42 @@
+"""`migrate`: ClickHouse's schema, and the topics, changelogs included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.cli.context import directory_of
+from connectors.cli.production import clickhouse_dsn, logged
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options: none of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bring both up to date; nothing that is there already is touched."""
+    from connectors.cli.wiring import worker_config
+    from connectors.clickhouse.client import open_client, shown
+    from connectors.clickhouse.migrations import migrate
+    from connectors.errors import BrokerError
+    from connectors.kafka import ensure_topics
+    from pipelines.worker.errors import WorkerError
+    from pipelines.worker.topics import prepare
+
+    settings = logged(args)
+    dsn = clickhouse_dsn(settings)
+    client = open_client(dsn, create=True)
+    try:
+        applied = migrate(client)
+    finally:
+        client.close()
+    print(f"ClickHouse at {shown(dsn)}: {', '.join(applied) or 'nothing to apply'}")
+    ensure_topics(settings.kafka)
+    try:
+        prepare(worker_config(settings, directory_of(args).path), tables=True)
+    except WorkerError as error:
+        raise BrokerError(str(error)) from error
+    print(f"Kafka at {settings.kafka.brokers}: topics and changelogs are there")
+    return 0

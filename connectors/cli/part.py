@@ -1,0 +1,194 @@
+"""One part of an embedded instance: `python -m connectors.cli.part NAME SUPERVISOR_PID REPORTS_FD`."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from connectors.embedded.directory import unusable
+from connectors.embedded.outside import Outside
+from connectors.errors import ClickHouseError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from connectors.bridge import Bridge
+    from connectors.embedded.outside import Config
+    from connectors.settings import Settings
+    from connectors.sources.replay import Progress
+
+COMMAND: Final = (sys.executable, "-P", "-m", "connectors.cli.part")
+"""How a part is run. `-P`: a folder named like ours where the user stands must not be imported."""
+_SOURCE_DRAIN_S: Final = 3.0
+_DRAIN_S: Final = 4.0
+_POLL_S: Final = 0.05
+_PROGRESS_S: Final = 0.25
+
+
+def sink(outside: Outside) -> None:
+    """Holds ClickHouse: migrates, repairs, opens the door, then consumes. Creates the topics before all that."""
+    from connectors.clickhouse import door, repair
+    from connectors.clickhouse.client import data_path, open_client
+    from connectors.clickhouse.migrations import migrate
+    from connectors.clickhouse.sink import Sink
+    from connectors.clickhouse.sql import Through
+    from connectors.cli.known import known
+    from connectors.kafka import ensure_topics
+
+    config = outside.configured()
+    settings = config.resolved()
+    dsn = settings.clickhouse.dsn
+    ensure_topics(settings.kafka)
+    data_path(dsn).mkdir(parents=True, exist_ok=True, mode=0o700)
+    client = open_client(dsn, create=True)
+    migrate(client)
+    repair.repair(client, time.time_ns() // 1000)
+    opened = door.serve(data_path(dsn))
+    before = known(Through(opened.address, opened.token)) if config.tasks.get("sources") else {}
+    outside.report("ready", door=opened.address, token=opened.token, **before)
+    Sink(settings.kafka, client).run(outside.stop)
+    if outside.drained:
+        repair.mark_clean_stop(client)
+    opened.stop()
+    client.close()
+
+
+def worker(outside: Outside) -> None:
+    """Counts, with ClickHouse for a memory. Ready once it has read that: what lands later it must see itself."""
+    from connectors.clickhouse.memory import ClickHouseMemory
+    from connectors.clickhouse.sql import Through
+    from connectors.cli.wiring import worker_config
+    from pipelines.worker.run import run_worker
+
+    config = outside.configured()
+
+    class Memory(ClickHouseMemory):
+        def last_version(self) -> int:
+            version = super().last_version()
+            outside.report("ready")
+            return version
+
+    memory = Memory(Through(config.door, config.token))
+    code = run_worker(worker_config(config.resolved(), Path(config.directory) / "worker"), memory)
+    if code:
+        sys.exit(code)
+
+
+def bridge(outside: Outside) -> None:
+    """Reads the sources, and replays what it is told to, until stopped; then drains."""
+    from connectors.cli import wiring
+    from connectors.cli.replaying import Recycle
+
+    config = outside.configured()
+    settings = config.resolved()
+    sources, http = wiring.sources_of(settings, drain_s=_SOURCE_DRAIN_S)
+    with wiring.bridge_to(settings) as opened:
+        running = wiring.Running(sources, opened)
+        while http and not http.address(_POLL_S):
+            running.check()
+        scheme = "https" if settings.bridge.http.tls_certificate else "http"
+        outside.report("ready", http=f"{scheme}://{http.address(0)}" if http else "")
+        try:
+            if config.tasks.get("sources"):
+                _replay(outside, config, settings, opened)
+            while not (outside.stop.wait(_POLL_S) or outside.recycle):
+                running.check()
+                opened.check()
+        except Recycle:
+            pass
+        running.stop()
+        deadline = time.monotonic() + _DRAIN_S
+        give_up = _giving_up(outside, deadline)
+        if wiring.flush(opened, give_up) and wiring.drain(settings, give_up):
+            outside.report("drained")
+
+
+def _giving_up(outside: Outside, deadline: float) -> Callable[[], bool]:
+    """A stop has little time; a recycle has as much as it takes, until a stop comes."""
+    return lambda: time.monotonic() > deadline and (outside.stop.is_set() or not outside.recycle)
+
+
+def _replay(outside: Outside, config: Config, settings: Settings, opened: Bridge) -> None:
+    from connectors.cli.replaying import Job, replay
+
+    last = {"units": -1, "time": 0.0}
+
+    def tell(progress: Progress) -> None:
+        # Every unit is told, for the count of events up to it is what a new generation goes on from.
+        now = time.monotonic()
+        if progress.units_done != last["units"] or now - last["time"] > _PROGRESS_S:
+            last.update(units=progress.units_done, time=now)
+            outside.report("progress", **_facts(progress))
+
+    def waiting(remaining: int) -> None:
+        outside.report("waiting", remaining=remaining)
+
+    job = Job(
+        settings,
+        config.tasks["sources"],
+        Path(config.directory),
+        tell,
+        waiting,
+        lambda: outside.recycle,
+    )
+    if replay(job, opened, outside.stop):
+        outside.report("done")
+
+
+def _facts(progress: Progress) -> dict[str, Any]:
+    return {name: getattr(progress, name) for name in type(progress).__slots__}
+
+
+PARTS: Final = {"sink": sink, "worker": worker, "bridge": bridge}
+
+
+def main() -> None:
+    """Run the part named on the command line; a `UserError` is told to the supervisor."""
+    name, parent, reports = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    outside = Outside(parent, reports)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        PARTS[name](outside)
+    except UserError as error:
+        _end(outside, error)
+    except Exception as error:
+        if full := _disk_full(error):
+            _end(outside, unusable(Path(sys.argv[0]).parent, full))
+        raise
+
+
+def _end(outside: Outside, error: UserError) -> None:
+    if isinstance(error, ClickHouseError) and (full := _disk_full(error)):
+        error = unusable(Path("the data directory"), full)
+    print(f"{error}", file=sys.stderr, flush=True)
+    outside.report("error", sentence=str(error), code=error.exit_code)
+    # Threads of clients may hang on a broker that is gone; nothing of ours is worth waiting for.
+    os._exit(error.exit_code)
+
+
+def _disk_full(error: BaseException) -> OSError | None:
+    """The error as ENOSPC, if it is that in any guise: ClickHouse has it in words."""
+    for each in _causes(error):
+        if isinstance(each, OSError) and each.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return each
+        if "No space left" in str(each) or "NOT_ENOUGH_SPACE" in str(each):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+if __name__ == "__main__":
+    main()
+    # As in `_end`: what is left are threads of clients.
+    logging.shutdown()
+    os._exit(0)

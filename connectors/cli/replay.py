@@ -1,0 +1,226 @@
+"""`replay`: events from files, directories and s3:// prefixes, until all of it is in ClickHouse."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from connectors.cli.clickhouse_at import through_door
+from connectors.cli.context import directory_of, embedded, is_production, notice, settings_of, signals
+from connectors.cli.instance import Quiet, held, run_until_stopped, supervise, with_http
+from connectors.cli.known import known
+from connectors.cli.progress import Progress
+from connectors.errors import BrokerError, InstanceError
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from connectors.clickhouse.sql import Target
+    from connectors.embedded.directory import DataDirectory, Endpoints
+    from connectors.embedded.supervisor import Supervisor
+    from connectors.settings import Settings
+    from connectors.sources.replay import Progress as ReplayProgress
+
+_INTERRUPTED: Final = 130
+_COMES_BACK_S: Final = 60.0
+"""How long a running instance may take for a new generation."""
+_POLL_S: Final = 0.1
+_KIB: Final = 1024
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="a file, a directory, s3://bucket/prefix, or - for standard input",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="end when all of it is in ClickHouse (else stay up)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay into Kafka when the settings name one, into the instance that runs on DIR, or into one of our own."""
+    from connectors.cli import wiring
+
+    settings = settings_of(args)
+    directory = directory_of(args)
+    sources = wiring.absolute(args.sources)
+    wiring.origins_of(sources, directory.path)  # what does not exist is said before anything starts
+    with Progress("replaying", 0, "KiB") as progress:
+        tally = Tally(progress)
+        if is_production(settings):
+            return _from_outside(settings, settings.clickhouse.dsn, sources, directory.path, tally)
+        if through_door(directory):
+            return _into_running(directory, settings, sources, tally)
+        return _of_our_own(directory, settings, sources, tally, once=args.once)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one run, whatever becomes of the processes that read.
+
+    A new generation goes on behind the units that are safe, so what it reads again must not count again: the counts
+    are kept for each number of finished units.
+    """
+
+    progress: Progress
+    events: int = 0
+    letters: int = 0
+    before: dict[str, int] = field(default_factory=dict)
+    _at: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _base: tuple[int, int] = (0, 0)
+
+    def restart(self, skipped: int) -> None:
+        """Reading begins anew, without the units that were safe."""
+        self._base = self._at.get(skipped, (0, 0))
+
+    def read(self, facts: dict[str, Any]) -> None:
+        """So much has been read by the present generation."""
+        self.events = self._base[0] + facts["events"]
+        self.letters = self._base[1] + facts["dead_letters"]
+        self._at[facts["units_done"]] = (self.events, self.letters)
+        note = f"{self.events:,} events, {facts['units_done']:,} of {facts['units_total']:,} files"
+        self.progress.at(facts["bytes_done"] // _KIB, facts["bytes_total"] // _KIB, note)
+
+    def waiting(self, remaining: int) -> None:
+        """All is read; so many Kafka records are still to come through."""
+        self.progress.at(1, 1, f"{self.events:,} events read, {remaining:,} blocks still to count and store")
+
+    def line(self, after: dict[str, int]) -> str:
+        """The result."""
+        accepted = max(0, after["events"] - self.before.get("events", 0))
+        later = max(0, after["later_letters"] - self.before.get("later_letters", 0))
+        return f"accepted={accepted} duplicates={max(0, self.events - accepted)} dead_letters={self.letters + later}"
+
+
+def _of_our_own(
+    directory: DataDirectory, settings: Settings, sources: list[str], tally: Tally, *, once: bool
+) -> int:
+    with held(directory, settings) as complete:
+        final = _without_sources(complete) if once else with_http(complete, None)
+        listener = Ours(directory, tally, once=once)
+        supervisor = supervise(directory, final, listener, {"sources": sources})
+        listener.supervisor = supervisor
+        run_until_stopped(supervisor)
+    if not listener.line:
+        notice("stopped before the end; the same command goes on from here")
+        return _INTERRUPTED
+    if once:
+        tally.progress.__exit__()
+        print(listener.line, flush=True)
+    return 0
+
+
+class Ours(Quiet):
+    """Watches a replay that our own instance does."""
+
+    def __init__(self, directory: DataDirectory, tally: Tally, *, once: bool) -> None:
+        self.supervisor: Supervisor | None = None
+        self.line = ""
+        self._directory = directory
+        self._tally = tally
+        self._once = once
+        self._target: Target | None = None
+        self._fresh = True
+
+    def up(self, endpoints: Endpoints) -> None:
+        """Without `--once` it stays, so a person needs to know where."""
+        if not self._once and endpoints.generation == 1:
+            notice(
+                f"up on {self._directory.path}; Firehose may post to {endpoints.http}/firehose; Ctrl-C stops it"
+            )
+
+    def report(self, part: str, report: dict[str, Any]) -> None:
+        """Follow the bridge; when it is done, ask ClickHouse what is new."""
+        kind = report.get("kind")
+        if part == "sink" and kind == "ready":
+            from connectors.clickhouse.sql import Through
+
+            self._target = Through(report["door"], report["token"])
+            self._tally.before = self._tally.before or {
+                name: report[name] for name in ("events", "later_letters")
+            }
+            self._fresh = True
+        elif kind == "progress":
+            if self._fresh:
+                self._tally.restart(report["skipped"])
+                self._fresh = False
+            self._tally.read(report)
+        elif kind == "waiting":
+            self._tally.waiting(report["remaining"])
+        elif kind == "done" and self._target is not None and not self.line:
+            self.line = self._tally.line(known(self._target))
+            if self._once and self.supervisor is not None:
+                self.supervisor.stop()
+            else:
+                print(self.line, flush=True)
+
+
+def _into_running(directory: DataDirectory, settings: Settings, sources: list[str], tally: Tally) -> int:
+    """Through the broker of an instance that somebody else runs; when that starts a new generation, go on there."""
+    complete = embedded(settings, directory)
+    while True:
+        endpoints, target = _comes_back(directory)
+        kafka = msgspec.structs.replace(complete.kafka, brokers=endpoints.broker)
+        try:
+            return _from_outside(
+                msgspec.structs.replace(complete, kafka=kafka), target, sources, directory.path, tally
+            )
+        except BrokerError:
+            now = directory.running()
+            if now is not None and now.generation == endpoints.generation:
+                raise
+            notice("the instance starts anew: the replay goes on with it")
+
+
+def _comes_back(directory: DataDirectory) -> tuple[Endpoints, Target]:
+    deadline = time.monotonic() + _COMES_BACK_S
+    while time.monotonic() < deadline:
+        if (endpoints := directory.running()) and (target := through_door(directory)):
+            return endpoints, target
+        time.sleep(_POLL_S)
+    raise InstanceError(
+        f"the instance on {directory.path} has gone: start it, or run the replay again without it"
+    )
+
+
+def _from_outside(settings: Settings, target: Target, sources: list[str], data: Path, tally: Tally) -> int:
+    """A bridge in this process."""
+    from connectors.cli import wiring
+    from connectors.cli.replaying import Job, replay
+
+    tally.before = tally.before or known(target)
+    began = True
+
+    def tell(progress: ReplayProgress) -> None:
+        nonlocal began
+        if began:
+            tally.restart(progress.skipped)
+            began = False
+        tally.read({name: getattr(progress, name) for name in type(progress).__slots__})
+
+    stop = threading.Event()
+    job = Job(settings, sources, data, tell, tally.waiting)
+    with signals(stop.set), wiring.bridge_to(settings) as bridge:
+        finished = replay(job, bridge, stop)
+    if not finished:
+        notice("stopped before the end; the same command goes on from here")
+        return _INTERRUPTED
+    tally.progress.__exit__()
+    print(tally.line(known(target)), flush=True)
+    return 0
+
+
+def _without_sources(settings: Settings) -> Settings:
+    http = msgspec.structs.replace(settings.bridge.http, bind="", tls_certificate="", tls_key="")
+    return msgspec.structs.replace(
+        settings, bridge=msgspec.structs.replace(settings.bridge, http=http, queues=())
+    )

@@ -1,0 +1,24 @@
+"""`worker`: the Faust application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connectors.cli.context import directory_of
+from connectors.cli.production import logged
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options: none of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count until stopped."""
+    from connectors.cli.wiring import worker_config
+    from pipelines.worker.run import run_worker
+
+    settings = logged(args)
+    return run_worker(worker_config(settings, directory_of(args).path / "worker"), None)
