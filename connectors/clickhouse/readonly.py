@@ -31,6 +31,7 @@ _OUTSIDE: Final = frozenset(
     {"file", "url", "s3", "executable", "python", "remote", "sqlite", "mysql", "eval"}
 )
 """Refused even where ClickHouse does not list them as table functions."""
+_STREAMABLE: Final = frozenset({"select", "with", "from", "("})
 _STREAMED: Final = frozenset(
     {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow", "JSONCompactEachRow"}
 )
@@ -68,6 +69,9 @@ def _check_words(said: list[Token], forbidden: frozenset[str]) -> None:
     for token, following in zip(said, said[1:], strict=False):
         if token.kind not in ("word", "quoted"):
             continue
+        if following.text == "(" and token.kind == "quoted":
+            # Quotes have escapes that could hide any name.
+            raise ClickHouseError(f"write the function {token.text} without quotes")
         if following.text == "(" and token.name in forbidden:
             raise ClickHouseError(f"{token.name}() reaches outside the tables, which is not allowed here")
         if token.kind == "word" and token.name == "into" and following.name == "outfile":
@@ -81,6 +85,11 @@ def own_format(sql: str) -> str:
         if token.kind == "word" and token.name == "format" and following.kind == "word":
             return following.text
     return ""
+
+
+def first_word(sql: str) -> str:
+    """The first word of a statement, in lower case."""
+    return next((token.text.lower() for token in tokens(sql) if token.kind != "space"), "")
 
 
 class Reader:
@@ -102,7 +111,7 @@ class Reader:
         with_format = statement if own_format(statement) else f"{statement}\nFORMAT {_identifier(fmt)}"
         handle = self._open()
         try:
-            if name not in _STREAMED:
+            if name not in _STREAMED or first_word(statement) not in _STREAMABLE:
                 yield from _some(handle.query(with_format, name))
                 return
             for piece in handle.send_query(with_format, name):

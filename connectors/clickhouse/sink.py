@@ -34,6 +34,14 @@ LOG: Final = logging.getLogger(__name__)
 _SESSION_MS: Final = 10_000
 """Below it Apache Kafka's default (6 s) refuses; much above it a killed sink's partitions wait for nobody."""
 _LATENCIES: Final = 1024
+_COMMIT_MS: Final = 5000
+_GONE_ON: Final = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+)
+_PAY_AGAIN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,10 @@ class Sink:
         self._batch = _Batch()
         self._flying: tuple[_Batch, Future[Landed]] | None = None
         self._generation = 0
-        self._assigned = False
+        self._owed: dict[TopicPartition, int] = {}
+        self._landed: dict[TopicPartition, int] = {}
+        self._pay_again = 0.0
+        self._measured = 0.0
         self.numbers = Numbers()
         self.ready = threading.Event()
         """Set once partitions are assigned."""
@@ -143,6 +154,12 @@ class Sink:
         self._settle(consumer)
         if self._flying is None and self._due():
             self._start(inserter)
+        now = time.monotonic()
+        if self._owed and now >= self._pay_again:
+            self._pay(consumer)
+        if now - self._measured >= 1:
+            self._measured = now
+            self.numbers.lag = self._lag(consumer)
         self._throttle(consumer)
 
     @property
@@ -194,16 +211,27 @@ class Sink:
         numbers.inserts += landed.inserts
         numbers.letters += landed.letters
         numbers.latencies.append(self._clock() - min(each.timestamp for each in batch.arrivals) / 1000)
-        if batch.generation != self._generation:
-            return
-        offsets = {where: OffsetAndMetadata(offset, "", -1) for where, offset in batch.next_offsets.items()}
+        if batch.generation == self._generation:
+            self._owed |= batch.next_offsets
+            self._pay(consumer)
+
+    def _pay(self, consumer: Any) -> None:
+        """Commit what has landed. A broker that is away is asked again: until then nothing more is lost than time."""
+        offsets = {where: OffsetAndMetadata(offset, "", -1) for where, offset in self._owed.items()}
+        self._pay_again = time.monotonic() + _PAY_AGAIN_S
         try:
-            consumer.commit(offsets)
-        except (kafka_errors.CommitFailedError, kafka_errors.RebalanceInProgressError) as error:
-            LOG.warning("the group rebalances, a batch of %d rows will come again: %s", batch.rows, error)
+            consumer.commit(offsets, timeout_ms=_COMMIT_MS)
+        except kafka_errors.KafkaError as error:
+            if isinstance(error, _GONE_ON):
+                # The group went on without us; the rebalance is noticed at the next poll.
+                self._owed.clear()
+            elif not getattr(error, "retriable", False):
+                raise
+            LOG.warning("Kafka did not take a commit, what has landed may come again: %s", error)
             return
-        numbers.commits += 1
-        numbers.lag = _lag(consumer)
+        self._landed |= self._owed
+        self._owed = {}
+        self.numbers.commits += 1
 
     def _throttle(self, consumer: Any) -> None:
         """Pause all partitions while too much waits; poll goes on, for the heart-beats' sake."""
@@ -232,10 +260,21 @@ class Sink:
             except Stopped:
                 LOG.warning("ClickHouse did not take %d rows before the stop: they come again", batch.rows)
 
+    def _lag(self, consumer: Any) -> int:
+        total = 0
+        for where in consumer.assignment():
+            end = consumer.highwater(where)
+            if end is not None:
+                landed = self._landed.get(where)
+                total += max(0, end - (landed if landed is not None else consumer.position(where, timeout_ms=100) or 0))
+        return total
+
     def _rebalanced(self) -> None:
         """Forget what has not landed: whoever owns the partitions now reads it again from the committed offsets."""
         self._generation += 1
         self._batch = _Batch(generation=self._generation)
+        self._owed = {}
+        self._landed = {}
 
     def _own(self) -> None:
         self.ready.set()
@@ -271,13 +310,3 @@ def consumer_options(kafka: Kafka) -> dict[str, Any]:
         "max_partition_fetch_bytes": 4 * 1024 * 1024,
         "fetch_max_wait_ms": 200,
     }
-
-
-def _lag(consumer: Any) -> int:
-    total = 0
-    for where in consumer.assignment():
-        end = consumer.highwater(where)
-        if end is not None:
-            committed = consumer.position(where, timeout_ms=100) or 0
-            total += max(0, end - committed)
-    return total

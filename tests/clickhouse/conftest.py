@@ -1,0 +1,104 @@
+"""One chdb engine for the whole session (a process can hold only one), a database for each test."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from connectors.clickhouse.client import Client, open_client
+from connectors.clickhouse.inserts import TARGETS, insert_blocks
+from connectors.clickhouse.migrations import migrate
+from schemas.blocks import encode, open_block
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_NUMBERS = count()
+SENT = 1_767_225_600_000
+"""2026-01-01T00:00:00Z in ms."""
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of the session's chdb, kept open."""
+    path = tmp_path_factory.mktemp("chdb")
+    keeper = open_client(f"chdb://{path}", create=True)
+    yield path
+    keeper.close()
+
+
+@pytest.fixture
+def database() -> str:
+    return f"t{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def client(engine: Path, database: str) -> Iterator[Client]:
+    """A client of a migrated database of the test's own."""
+    client = open_client(f"chdb://{engine}", create=True, database=database)
+    migrate(client)
+    yield client
+    client.command(f"DROP DATABASE {database} SYNC")
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def event() -> Callable[..., dict[str, Any]]:
+    """Makes an event: `event(7, event_type="Bounce", …)`; the number is its identity."""
+
+    def make(number: int, **fields: Any) -> dict[str, Any]:
+        row = {
+            "event_id": number.to_bytes(16, "big"),
+            "event_type": "Send",
+            "event_time": SENT + 1000,
+            "sent_time": SENT,
+            "message_id": f"m{number}",
+            "account": "111122223333",
+            "region": "eu-west-1",
+            "from_domain": "shop.example",
+            "campaign": "spring",
+            "recipients": [recipient()],
+            "tagged": True,
+            "origin": "event",
+            "path": "sns",
+            "arrival_id": number,
+        }
+        return row | fields
+
+    return make
+
+
+def recipient(provider: str = "yahoo", **fields: Any) -> dict[str, Any]:
+    row = {"address": "a", "domain": f"{provider}.example", "provider": provider, "reports_complaints": True}
+    return {**row, "blocked": False, "smtp_reply": "", **fields}
+
+
+@pytest.fixture(scope="session")
+def to() -> Callable[..., dict[str, Any]]:
+    """Makes a recipient: `to("gmail", reports_complaints=False)`."""
+    return recipient
+
+
+@pytest.fixture
+def insert(client: Client) -> Callable[[str, Sequence[Mapping[str, Any]]], None]:
+    """Inserts rows as the sink would: `insert("ses.events", rows)`."""
+
+    def run(topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            insert_blocks(client, TARGETS[topic], [open_block(encode(TARGETS[topic].record, rows))])
+
+    return run
+
+
+@pytest.fixture
+def contents(client: Client) -> Callable[[str], str]:
+    """All rows of a view as text, sorted."""
+
+    def read(view: str) -> str:
+        lines: list[str] = client.raw_query(f"SELECT * FROM {view}", fmt="JSONEachRow").decode(errors="replace").splitlines()
+        return "\n".join(sorted(lines))
+
+    return read
