@@ -31,6 +31,8 @@ _MEMORY: Final = 256 * 1024 * 1024
 """Bytes of bodies held at once; beyond it requests are told to come again."""
 _REQUESTS: Final = 1024
 """Requests held at once."""
+_READ_S: Final = 60.0
+"""How long a body may take to arrive: connections that drip would use up the room of the others."""
 _READ: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
@@ -167,7 +169,7 @@ async def read_body(request: web.Request, limit: int, room: Room) -> bytes:
     """Read a body, inflated if it is gzip, holding no more than `limit` bytes of it.
 
     Raises:
-        Refused: 400 when it is larger or not what it says, 503 when there is no room for it now.
+        Refused: 400 when it is larger or not what it says, 503 when it is too slow or there is no room.
     """
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in {"", "identity", "gzip"}:
@@ -175,14 +177,17 @@ async def read_body(request: web.Request, limit: int, room: Room) -> bytes:
     inflater = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
     body = bytearray()
     try:
-        async for chunk in request.content.iter_chunked(_READ):
-            piece = inflater.decompress(chunk, limit + 1 - len(body)) if inflater else chunk
-            room.take(len(piece))
-            body += piece
-            if len(body) > limit:
-                raise Refused(400, f"the body is larger than {limit} bytes")
+        async with asyncio.timeout(_READ_S):
+            async for chunk in request.content.iter_chunked(_READ):
+                piece = inflater.decompress(chunk, limit + 1 - len(body)) if inflater else chunk
+                room.take(len(piece))
+                body += piece
+                if len(body) > limit:
+                    raise Refused(400, f"the body is larger than {limit} bytes")
     except zlib.error:
         raise Refused(400, "the body is not gzip") from None
+    except TimeoutError:
+        raise Refused(503, "the body came too slowly: send again") from None
     if inflater and (not inflater.eof or inflater.unused_data):
         raise Refused(400, "the body is not one whole gzip member")
     return bytes(body)

@@ -91,12 +91,15 @@ class SqsSource:
             ]
             for poller in pollers:
                 poller.start()
-            while not stop.wait(_TICK_S) and not self._failed.is_set():
-                custody.tick()
-                bridge.check()
-            if self._failure is not None:
-                raise self._failure
-            self._drain(custody, pollers, bridge)
+            try:
+                while not stop.wait(_TICK_S) and not self.failed:
+                    custody.tick()
+                    bridge.check()
+                if self._failure is not None:
+                    raise self._failure
+                self._drain(custody, pollers, bridge)
+            finally:
+                self._failed.set()
 
     def _drain(self, custody: Custody, pollers: Sequence[_Poller], bridge: Bridge) -> None:
         deadline = monotonic() + self._drain_s
@@ -138,7 +141,7 @@ class SqsSource:
 
     @property
     def failed(self) -> bool:
-        """Whether a poller cannot go on."""
+        """Whether a poller cannot go on, or `run` has ended."""
         return self._failed.is_set()
 
     @property
@@ -169,7 +172,7 @@ class _Poller(threading.Thread):
         self._stop_asked = work.stop
         self._reader = reader
         self.busy = False
-        """Whether it has messages that are not all submitted."""
+        """Whether it has messages that are neither all submitted nor given back."""
 
     def run(self) -> None:
         """Until stopped or failed."""
@@ -206,10 +209,10 @@ class _Poller(threading.Thread):
     def _work(self, received: Sequence[MessageTypeDef]) -> None:
         if not received:
             return
+        self.busy = True
         if self._over():
             self._custody.give_back([message["ReceiptHandle"] for message in received])
             return
-        self.busy = True
         taken = [
             (message, self._custody.hold(message["MessageId"], message["ReceiptHandle"]))
             for message in received
