@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PLAIN: Final = re.compile(r"[^\s<>\",;:()@]+@[^\s<>\",;:()@]+")
-_IN_TEXT: Final = re.compile(r"[^\s<>\",;:()@=]+@[^\s<>\",;:()@]+")
+# RFC 5321, 4.5.3.1: 64 octets of local part, 255 of domain. Without limits a long word costs its square.
+_IN_TEXT: Final = re.compile(r"[^\s<>\",;:()@=]{1,64}@[^\s<>\",;:()@]{1,255}")
+_MAX_LENGTH: Final = 2048
+"""Characters with display name; what is longer is no address, and not worth a parser's time."""
 
 
 def bare(text: str) -> str:
@@ -28,7 +31,12 @@ def _parsed(text: str) -> str:
     if inside:
         return inside.strip()
     # The library reads comments and quoted local parts; it is slow and refuses what is not RFC 5322.
-    return (parseaddr(text)[1] or text).strip()
+    if len(text) > _MAX_LENGTH:
+        return text.strip()
+    try:
+        return (parseaddr(text)[1] or text).strip()
+    except RecursionError:
+        return text.strip()  # comments nested by the hundred
 
 
 def domain_of(text: str) -> str:
@@ -38,7 +46,11 @@ def domain_of(text: str) -> str:
 
 def listed(values: Iterable[str]) -> list[str]:
     """Every address of header values, each of which may hold several."""
-    return [address for _, address in getaddresses(list(values)) if address]
+    short = [value for value in values if len(value) <= _MAX_LENGTH * 50]
+    try:
+        return [address for _, address in getaddresses(short) if address]
+    except RecursionError:
+        return []
 
 
 def redact(text: str) -> str:

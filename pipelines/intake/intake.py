@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _CHUNK: Final = 256 * 1024
 """Bytes framed at a time: some 200 events, which become one `Taken` of about a megabyte."""
 
+_BATCH: Final = 1000
+"""Frames to a `Taken` at the most: a file of `{}{}{}…` holds a thousand times as many as one of events."""
+
 
 @dataclass(slots=True)
 class Taken:
@@ -57,12 +60,12 @@ class Intake:
         splitter = Splitter()
         for chunk in chunks:
             for start in range(0, len(chunk), _CHUNK):
-                frames = splitter.feed(chunk[start : start + _CHUNK])
-                if frames:
-                    yield self._take_frames(frames, provenance)
-        frames = splitter.finish()
-        if frames:
-            yield self._take_frames(frames, provenance)
+                yield from self._batches(splitter.feed(chunk[start : start + _CHUNK]), provenance)
+        yield from self._batches(splitter.finish(), provenance)
+
+    def _batches(self, frames: list[Frame], provenance: Provenance) -> Iterator[Taken]:
+        for start in range(0, len(frames), _BATCH):
+            yield self._take_frames(frames[start : start + _BATCH], provenance)
 
     def _take_frames(self, frames: Iterable[Frame], provenance: Provenance) -> Taken:
         taken = Taken()

@@ -22,6 +22,8 @@ from schemas.events import OTHER, Recipient, SesEvent, Tag
 from schemas.ses import COMMON_HEADERS, TAGS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipelines.intake.outcomes import SesPayload
     from pipelines.intake.policy import NormalisePolicy
     from pipelines.intake.provenance import Provenance
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _CACHED: Final = 20_000
 """Recipients and senders remembered: a message's events arrive near each other."""
+_CACHED_LENGTH: Final = 4096
+"""Characters: what is longer is nothing SES wrote, and a cache of it would have no bound."""
 _CACHED_TAGS: Final = 4000
 """Sets of tags remembered; a campaign's messages share theirs, unless they are tagged one by one."""
 _ABSENT: Final = (b"", b"null")
@@ -204,13 +208,15 @@ class Normaliser:
             feedback_b=_first(tags, "ses:feedback-id-b"),
             campaign=feedback_a or campaign or configuration_set,
         )
-        if len(self._tags) >= _CACHED_TAGS:
-            self._tags.clear()
         # An event's fields, some of them: a TypedDict's `update` takes its own type only.
-        named = self._tags[raw] = cast("SesEvent", fields)
+        named = cast("SesEvent", fields)
+        if len(raw) <= _CACHED_LENGTH:
+            if len(self._tags) >= _CACHED_TAGS:
+                self._tags.clear()
+            self._tags[raw] = named
         return named
 
-    def _about(self, event: SesEvent, about: About, mail: Mail) -> list[str]:
+    def _about(self, event: SesEvent, about: About, mail: Mail) -> Iterable[str]:
         """Fill in the recipients; their plain addresses in lower case, for the identity."""
         raw, replies = about.addresses, about.replies
         if raw is None:
@@ -218,12 +224,12 @@ class Normaliser:
             if raw is None:
                 raw = _header_recipients(mail)
         rows: list[Recipient] = []
-        lowered: list[str] = []
+        lowered: dict[str, None] = {}
         for index, text in enumerate(raw):
             known = self._recipients.get(text) or self._recipient(text)
             if known.lower in lowered:
                 continue
-            lowered.append(known.lower)
+            lowered[known.lower] = None
             reply = replies[index] if replies else ""
             blocked = about.held or (about.signals and reply != "" and is_reputation_signal(reply))
             rows.append(
@@ -252,10 +258,11 @@ class Normaliser:
             digest = self._keyed.copy()
             digest.update(lower.encode(errors="replace"))
             address = digest.hexdigest()
-        if len(self._recipients) >= _CACHED:
-            self._recipients.clear()
         known = _Known(lower, address, domain, provider.name, reports=provider.reports_complaints)
-        self._recipients[text] = known
+        if len(text) <= _CACHED_LENGTH:
+            if len(self._recipients) >= _CACHED:
+                self._recipients.clear()
+            self._recipients[text] = known
         return known
 
     def _sender(self, source: str | None) -> str:
@@ -263,9 +270,11 @@ class Normaliser:
             return ""
         domain = self._senders.get(source)
         if domain is None:
-            if len(self._senders) >= _CACHED:
-                self._senders.clear()
-            domain = self._senders[source] = addresses.domain_of(source)
+            domain = addresses.domain_of(source)
+            if len(source) <= _CACHED_LENGTH:
+                if len(self._senders) >= _CACHED:
+                    self._senders.clear()
+                self._senders[source] = domain
         return domain
 
 

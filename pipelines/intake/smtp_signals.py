@@ -48,10 +48,14 @@ _LOOKED_AT: Final = 2048
 """Characters of a reply: an SMTP line has 512 (RFC 5321, 4.5.3.1.5), and the code stands in the first."""
 
 
-@lru_cache(_KEPT)
 def is_reputation_signal(reply: str) -> bool:
     """Of a reply as the receiver gave it, however many lines."""
-    return _any_signal().search(" ".join(reply[:_LOOKED_AT].split())) is not None
+    return _signals(reply[:_LOOKED_AT])
+
+
+@lru_cache(_KEPT)
+def _signals(reply: str) -> bool:
+    return _any_signal().search(" ".join(reply.split())) is not None
 
 
 def is_reputation_delay(delay_type: str) -> bool:

@@ -9,7 +9,7 @@ from schemas.dead_letters import PAYLOAD_LIMIT
 TOPIC_VALIDATED: Final = b"Successfully validated SNS topic for Amazon SES event publishing"
 """Plain text that SES publishes when a topic is attached as an event destination."""
 
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\r\n"
 _MAGIC: Final = (
     (b"\x1f\x8b", "gzip"),  # RFC 1952; a source inflates it before, so this is gzip inside gzip
@@ -46,9 +46,9 @@ class Sniffer:
             self.prefix += chunk[:room]
             return None
         data = self.prefix + chunk
-        if data.startswith(_BOM) and not self._lead:
-            data, self._lead = data[len(_BOM) :], len(_BOM)
-        if self._lead or not _BOM.startswith(data[: len(_BOM)]):
+        if data.startswith(BOM) and not self._lead:
+            data, self._lead = data[len(BOM) :], len(BOM)
+        if self._lead or not BOM.startswith(data[: len(BOM)]):
             stripped = data.lstrip(_SPACE)
             self._lead += len(data) - len(stripped)
             data = stripped
@@ -57,7 +57,7 @@ class Sniffer:
             self.prefix = b""
             return data, self._lead, first == b"["
         self.prefix = data[:PAYLOAD_LIMIT]
-        self._refused = len(data) >= len(_BOM)
+        self._refused = len(data) >= len(BOM)
         return None
 
     def verdict(self) -> tuple[str, str] | None:

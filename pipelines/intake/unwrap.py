@@ -16,7 +16,7 @@ from pipelines.intake import envelopes
 from pipelines.intake.envelopes import Layer, Refusal, Rejection
 from pipelines.intake.framing import Document, Fault, split
 from pipelines.intake.outcomes import Control, Outcome, SesPayload
-from pipelines.intake.sniffing import TOPIC_VALIDATED
+from pipelines.intake.sniffing import BOM, TOPIC_VALIDATED
 from schemas.dead_letters import DeadLetter, dead_letter
 from schemas.ses import LEGACY_TYPES, PAYLOAD, Payload
 
@@ -174,13 +174,17 @@ def _not_a_document(layer: Layer, error: DecodeError) -> list[Layer | Rejection 
     repaired = _repair(layer.data)
     if repaired is not None:
         return [layer.with_data(repaired)]
-    if not layer.data.strip():
+    if not layer.data.removeprefix(BOM).strip():
         return [Control("empty_record")]
     frames = split(layer.data)
     if layer.data.lstrip().startswith(TOPIC_VALIDATED):
         return [Control("topic_validated")]
     whole = len(layer.data.strip())
-    if layer.depth >= MAX_ENVELOPES or any(type(f) is Document and len(f.data) >= whole for f in frames):
+    if (
+        not frames
+        or layer.depth >= MAX_ENVELOPES
+        or any(type(f) is Document and len(f.data) >= whole for f in frames)
+    ):
         cause = "truncated_json" if "truncated" in str(error) else "malformed_json"
         return [Rejection("parse", cause, f"{error}.", layer.data)]
     return [

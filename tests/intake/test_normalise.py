@@ -167,9 +167,20 @@ def test_timestamps_of_every_spelling(text: str, expected: int, make: Any, event
 
 @pytest.mark.parametrize(
     "text",
-    [..., None, "", "yesterday", "0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", "1989-12-31T23:59:59.999Z",
-     "2200-01-01T00:00:00.000Z", "2026-02-30T00:00:00.000Z", "2026-01-02T03:04:05.67xZ", "2026-01-02T03:04: 5.678Z"],
-)  # fmt: skip
+    [
+        ...,
+        None,
+        "",
+        "yesterday",
+        "0000-01-01T00:00:00.000Z",
+        "9999-12-31T23:59:59.999Z",
+        "1989-12-31T23:59:59.999Z",
+        "2200-01-01T00:00:00.000Z",
+        "2026-02-30T00:00:00.000Z",
+        "2026-01-02T03:04:05.67xZ",
+        "2026-01-02T03:04: 5.678Z",
+    ],
+)
 def test_a_message_without_a_possible_time_is_rejected(text: Any, make: Any, take: Any, cause: Any) -> None:
     assert cause(make("Send", {"timestamp": text})) == "invalid_timestamp"
 
@@ -339,3 +350,22 @@ def test_a_lone_surrogate_becomes_a_replacement_character(make: Any, event: Any)
     data = json.dumps(make("Click", link="LINK")).encode()
     row = event(data.replace(b"LINK", rb"x\ud83dy\\ud83d\ud83d\ude00"))
     assert row["link"] == "x\ufffdy\\ud83d😀"
+
+
+@pytest.mark.parametrize(
+    "source", ["(" * 1500 + "@", "a" * 100_000 + "@b", "<" * 5000 + "@>", '"' * 1999 + "@"]
+)
+def test_a_hostile_sender_costs_little_and_breaks_nothing(source: str, make_legacy: Any, event: Any) -> None:
+    row = event(make_legacy("Delivery", source=source, destination=[source], commonHeaders={"to": [source]}))
+    assert isinstance(row["from_domain"], str)
+    assert event(make_legacy("Bounce", destination=...), policy=NormalisePolicy())["recipients"]
+
+
+def test_a_hundred_thousand_recipients_and_a_megabyte_of_reply_take_no_square(make: Any, event: Any) -> None:
+    row = event(make("Send", {"destination": [f"r{n}@example.com" for n in range(100_000)]}))
+    assert len(row["recipients"]) == 100_000
+    one = {"emailAddress": "a@b.c", "diagnosticCode": "smtp; 550 x@y " + "z" * 1_000_000}
+    policy = NormalisePolicy(pii_key=b"k")
+    assert event(make("Bounce", bouncedRecipients=[one]), policy=policy)["smtp_reply"].startswith(
+        "550 address z"
+    )

@@ -159,6 +159,7 @@ CONTROLS = [
     {"notificationType": "Received", "mail": {"messageId": "AMAZON_SES_SETUP_NOTIFICATION"}, "receipt": {}},
     sns("Successfully validated SNS topic for Amazon SES event publishing."),
     b"Successfully validated SNS topic for Amazon SES event publishing.\n",
+    b"\xef\xbb\xbf\n",
     {"Type": "UnsubscribeConfirmation", "TopicArn": TOPIC, "Token": "t", "Message": "m"},
     eventbridge({"data": "x"}, "Sending Status Enabled"),
     eventbridge({"bucket": {"name": "b"}, "object": {"key": "k"}}, "Object Deleted", "aws.s3"),
@@ -209,6 +210,8 @@ REJECTED = [
     (b"\x1f\x8b\x08\x00", "unsupported_compression"),
     (b'{"eventType":"Send","mail":{"time', "truncated_json"),
     (b'{"eventType":"Send",}', "malformed_json"),
+    (b"[", "truncated_json"),
+    (b"[,]", "malformed_json"),
     (b'{"eventType":"Se\xffnd"}', "invalid_utf8"),
     (b'{"Records":' * 40 + b"1" + b"}" * 40, "not_an_ses_event"),
 ]
