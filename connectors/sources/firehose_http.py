@@ -34,6 +34,8 @@ _ERROR_LIMIT: Final = 8192
 _TAKEN_AT_ONCE: Final = 500
 """Records whose events are submitted together."""
 
+_GZIP: Final = b"\x1f\x8b"
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +46,15 @@ class Delivery(msgspec.Struct, frozen=True, rename="camel"):
     timestamp: int
     """Milliseconds since the epoch."""
     records: list[msgspec.Raw]
-    """Each `{"data": base64}`, an envelope that the intake knows."""
+    """Each `{"data": base64}`."""
+
+
+class _Record(msgspec.Struct, frozen=True):
+    data: bytes
+    """Decoded from base64."""
+
+
+_RECORD: Final = msgspec.json.Decoder(_Record)
 
 
 class FirehoseEndpoint:
@@ -113,12 +123,12 @@ class FirehoseEndpoint:
             events: list[SesEvent] = []
             dead_letters: list[DeadLetter] = []
             for record in delivery.records[start : start + _TAKEN_AT_ONCE]:
-                document = bytes(record)
+                document = _document(record)
                 taken = intake.take(document, provenance, offset)
                 events += taken.events
                 dead_letters += letters(taken, provenance)
                 # Tells records apart, and is the same when the request is repeated.
-                offset += len(document)
+                offset += len(bytes(record))
             bridge.submit(events, dead_letters, receipt)
 
     def _answer(self, status: int, request_id: str, error: str = "") -> web.Response:
@@ -126,3 +136,16 @@ class FirehoseEndpoint:
         if error:
             document["errorMessage"] = error[:_ERROR_LIMIT]
         return answer(status, document)
+
+
+def _document(record: msgspec.Raw) -> bytes:
+    """The record's data, which is twice as fast as to let the intake open the envelope.
+
+    The envelope itself where more is to be done: the intake inflates, or says what is wrong with it.
+    """
+    envelope = bytes(record)
+    try:
+        data = _RECORD.decode(envelope).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return envelope
+    return envelope if data.startswith(_GZIP) else data

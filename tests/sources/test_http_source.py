@@ -176,6 +176,13 @@ async def test_one_malformed_record_does_not_fail_the_others(
     assert all(letter["source"].startswith(f"firehose://{ARN}/r-1") for letter in kafka.dead_letters)
 
 
+async def test_a_record_may_be_gzip(endpoint: str, kafka: Any, ses_event: Any) -> None:
+    packed = base64.b64encode(gzip.compress((ses_event("m-1") + ses_event("m-2")).encode())).decode()
+    body = json.dumps({"requestId": "r", "timestamp": 1, "records": [{"data": packed}]}).encode()
+    assert (await post(f"{endpoint}/firehose", body, FIREHOSE))[0] == 200
+    assert sorted(event["message_id"] for event in kafka.events) == ["m-1", "m-2"]
+
+
 async def test_an_announced_object_is_a_dead_letter(endpoint: str, kafka: Any) -> None:
     s3 = {"bucket": {"name": "b"}, "object": {"key": "k", "size": 1}}
     record = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
