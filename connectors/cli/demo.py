@@ -1,9 +1,217 @@
-"""placeholder"""
+"""`demo`: everything on this machine, fed by a simulated sender, and then truth beside result."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from connectors.cli.context import directory_of, say, settings_of
+from connectors.cli.instance import Quiet, held, refuse_production, run_until_stopped, supervise
+from connectors.embedded import aws, broker
+from connectors.embedded.children import Child
+from connectors.embedded.directory import DEFAULT, DataDirectory
+from connectors.errors import InstanceError
+from connectors.settings import SqsQueue
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from connectors.cli.verdict import Verdict
+    from connectors.clickhouse.sql import Target
+    from connectors.embedded.directory import Endpoints
+    from connectors.embedded.supervisor import Supervisor
+    from connectors.settings import Settings
+    from connectors.simulator.aws_feed import AwsFeed
+    from connectors.simulator.truth import Truth
+
+_LOOK_EVERY_S: Final = 1.0
+_SETTLE_S: Final = 30.0
+"""How long, once the queues are empty, results may take to agree before the demo says that they do not."""
+_STREAM_EVENTS: Final = 40
+"""Events of a second, when it goes on."""
 
 
-def configure(parser):
-    pass
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument(
+        "--once", action="store_true", help="end after the comparison; exit code 0 only if all agree"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="the same seed gives the same sender"
+    )
+    parser.add_argument(
+        "--events", type=int, default=2000, metavar="N", help="distinct events (default: %(default)s)"
+    )
 
 
-def run(args):
-    return 1
+def run(args: argparse.Namespace) -> int:
+    """Run the demo."""
+    settings = settings_of(args)
+    refuse_production(settings, "demo")
+    with ExitStack() as stack:
+        if args.data == DEFAULT:
+            args.data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ses-streams-demo-")))
+        directory = directory_of(args)
+        complete = stack.enter_context(held(directory, settings))
+        if (directory.path / "clickhouse").exists():
+            raise InstanceError(
+                f"{directory.path} holds data already, which would not agree with the demo's: choose another --data"
+            )
+        endpoint = stack.enter_context(_local_aws(directory))
+        return _run(args, directory, complete, endpoint)
+
+
+@contextmanager
+def _local_aws(directory: DataDirectory) -> Iterator[str]:
+    """AWS on this machine; its URL. No real credentials are used with it."""
+    os.environ.update(aws.ENVIRONMENT)
+    port = broker.free_port()
+    child = Child("aws", directory.logs / "aws.log", aws.command(port), ours=False)
+    try:
+        if not broker.wait_for(port, child.process, timeout_s=20):
+            raise InstanceError(f"the local AWS does not start ({child.tail()}): see {child.log}")
+        yield f"http://{broker.HOST}:{port}"
+    finally:
+        child.kill()
+
+
+def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings, endpoint: str) -> int:
+    from connectors.simulator.aws_feed import AwsFeed
+
+    say(f"A sender is simulated: {args.events:,} events, each by SNS → SQS and by Firehose → S3 → SQS.")
+    feed = AwsFeed(endpoint, aws.REGION, args.seed)
+    layout = feed.set_up()
+    queues = tuple(
+        SqsQueue(url=url, region=aws.REGION, endpoint_url=endpoint, pollers=pollers)
+        for url, pollers in ((layout.events_queue, 3), (layout.objects_queue, 1))
+    )
+    http = msgspec.structs.replace(settings.bridge.http, bind="")
+    bridge = msgspec.structs.replace(settings.bridge, queues=queues, http=http)
+    demo = Demo(args, feed)
+    demo.supervisor = supervise(directory, msgspec.structs.replace(settings, bridge=bridge), demo)
+    run_until_stopped(demo.supervisor)
+    if demo.error is not None:
+        raise demo.error
+    if demo.verdict is None:
+        say("stopped before the comparison")
+        return 130
+    return 0 if demo.verdict.agrees else 1
+
+
+class Demo(Quiet):
+    """Feeds in a thread; looks at the results now and then from another, so that supervision never waits."""
+
+    def __init__(self, args: argparse.Namespace, feed: AwsFeed) -> None:
+        self.supervisor: Supervisor | None = None
+        self.verdict: Verdict | None = None
+        self.error: BaseException | None = None
+        self._args = args
+        self._feed = feed
+        self._target: Target | None = None
+        self._published = 0
+        self._began = time.monotonic()
+        self._threads: list[threading.Thread] = []
+
+    def up(self, endpoints: Endpoints) -> None:
+        """Feeding begins with the first generation."""
+        from connectors.clickhouse.sql import Through
+
+        self._target = Through(endpoints.door, endpoints.token)
+        if not self._threads:
+            say(f"Up after {time.monotonic() - self._began:.1f} s.")
+            self._threads = [threading.Thread(target=self._story, name="demo", daemon=True)]
+            self._threads[0].start()
+
+    def _story(self) -> None:
+        try:
+            truth = self._feed_and_watch()
+            self._compare(truth)
+            if not self._args.once:
+                self._go_on(truth)
+        except Exception as error:  # noqa: BLE001 - raised again in the main thread
+            self.error = error
+        if self.supervisor is not None:
+            self.supervisor.stop()
+
+    def _feed_and_watch(self) -> Truth:
+        from connectors.simulator.aws_feed import now_ms
+        from connectors.simulator.traffic import Traffic
+
+        traffic = Traffic(self._args.seed, now_ms(), self._args.events)
+        watching = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(watching,), daemon=True)
+        watcher.start()
+        events = list(traffic)
+        self._feed.feed(events, traffic.truth, self._at)
+        self._feed.cut_off(events[-1], traffic.truth)
+        while self._feed.waiting():
+            time.sleep(0.3)
+        watching.set()
+        watcher.join()
+        return traffic.truth
+
+    def _at(self, published: int) -> None:
+        self._published = published
+
+    def _watch(self, over: threading.Event) -> None:
+        """Live progress."""
+        from connectors.cli.verdict import ask
+
+        first = True
+        while not over.wait(_LOOK_EVERY_S):
+            try:
+                (row,) = ask(
+                    self._target,
+                    "SELECT (SELECT count() FROM events), sum(sends), sum(complaints), sum(eligible)"
+                    " FROM campaign_health",
+                )
+            except Exception:  # noqa: BLE001, S112 - a generation is starting anew; the next look tells
+                continue
+            seconds = time.monotonic() - self._began
+            if first and row[0]:
+                say(f"First events visible {seconds:.1f} s after the start.")
+                first = False
+            rate = f"{row[2] / row[3]:.3%}" if row[3] else "no data"
+            say(
+                f"{seconds:5.0f} s  {self._published:>7,} published  {row[0]:>7,} events in ClickHouse  "
+                f"{row[1]:>6,} sends  complaint rate {rate}"
+            )
+
+    def _compare(self, truth: Truth) -> None:
+        from connectors.cli.verdict import compare, show
+
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            self.verdict = compare(truth, self._target)
+            if self.verdict.agrees or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
+        show(self.verdict)
+        say(f"{time.monotonic() - self._began:.0f} s in all.")
+
+    def _go_on(self, truth: Truth) -> None:
+        """A moderate stream until Ctrl-C, with the comparison now and then."""
+        from connectors.simulator.aws_feed import now_ms
+        from connectors.simulator.traffic import Traffic
+
+        say("It goes on; Ctrl-C ends it.")
+        seed = self._args.seed
+        while True:
+            seed += 1
+            traffic = Traffic(seed, now_ms(), _STREAM_EVENTS * 20, span_ms=60_000)
+            traffic.truth = truth
+            self._feed.feed(traffic, truth, lambda _: time.sleep(10 / _STREAM_EVENTS))
+            while self._feed.waiting():
+                time.sleep(0.3)
+            self._compare(truth)
+
+    def report(self, part: str, report: dict[str, Any]) -> None:
+        """Nothing is of interest here."""

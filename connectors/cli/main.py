@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import signal
 import sys
 import traceback
 from importlib import import_module, metadata
@@ -49,14 +48,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """The console entry. Exits 0 when all is well, else with the error's code."""
-    # A reader that goes away (`… | head`) is no error of ours.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     args = parser().parse_args()
     try:
         code = int(args.run(args))
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except BrokenPipeError:
+        # A reader that goes away (`… | head`) is no error of ours; nor may closing the stream find it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except UserError as error:
         code = _explain(args, error, error)
     except OSError as error:

@@ -56,10 +56,15 @@ def intake_of(settings: Settings) -> Intake:
 
 def sources_of(settings: Settings, *, drain_s: float = 10.0) -> tuple[list[Source], HttpSource | None]:
     """The configured sources, and which of them is the HTTP endpoint."""
-    http = HttpSource(settings.bridge.http, intake_of(settings)) if settings.bridge.http.bind else None
+    intake_of(settings)  # what is wrong with the settings is said now, not in a thread
+
+    def new_intake() -> Intake:
+        return intake_of(settings)
+
+    http = HttpSource(settings.bridge.http, new_intake) if settings.bridge.http.bind else None
     hosts = settings.bridge.http.sns_certificate_hosts
     queues: list[Source] = [
-        SqsSource(queue, intake_of(settings), certificate_hosts=hosts, drain_s=drain_s)
+        SqsSource(queue, new_intake, certificate_hosts=hosts, drain_s=drain_s)
         for queue in settings.bridge.queues
     ]
     return ([http, *queues] if http else queues), http

@@ -1,0 +1,190 @@
+"""Truth beside result, line by line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from connectors.simulator.broken import TRUNCATED_GZIP
+
+if TYPE_CHECKING:
+    from connectors.clickhouse.sql import Target
+    from connectors.simulator.truth import Truth
+
+_HEALTH: Final = (
+    "sends",
+    "deliveries",
+    "eligible",
+    "complaints",
+    "hard_bounces",
+    "soft_bounces",
+    "opens",
+    "clicks",
+    "machine_opens",
+    "unsubscribes",
+)
+_ALL: Final = (*_HEALTH, "suppressed", "rejects", "rendering_failures", "delays", "blocks")
+_CAUSES: Final = {
+    "cut off in the middle": "truncated_json",
+    "not JSON": "not_json",
+    "not UTF-8": "invalid_field",
+    "without eventType": "not_an_ses_event",
+    "without mail": "missing_field",
+    "mail of the wrong type": "invalid_field",
+    "time that is none": "invalid_timestamp",
+    "an empty object": "empty_object",
+    "nested ten thousand deep": "nested_too_deep",
+    TRUNCATED_GZIP: "truncated_gzip",
+}
+"""What is wrong with a simulated record, and what the pipeline is to call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One comparison."""
+
+    what: str
+    truth: str
+    result: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they are the same."""
+        return self.truth == self.result
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignLine:
+    """One campaign over all its hours."""
+
+    name: str
+    truth: Counter[str]
+    result: Counter[str]
+    rate: str
+    """Complaint rate with its limits, as ClickHouse has it."""
+    hours_agree: bool
+    """Whether every counter of every cohort hour is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All of them."""
+
+    lines: tuple[Line, ...]
+    campaigns: tuple[CampaignLine, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether everything does."""
+        return all(line.agrees for line in self.lines) and all(each.hours_agree for each in self.campaigns)
+
+
+def ask(target: Target | None, sql: str) -> list[list[Any]]:
+    """Rows of a query."""
+    from connectors.clickhouse.sql import run_sql
+
+    if target is None:
+        return []
+    text = b"".join(run_sql(sql, "JSONCompactEachRow", target))
+    settled = [msgspec.json.decode(line) for line in text.splitlines() if line]
+    return [
+        [int(each) if isinstance(each, str) and each.isdigit() else each for each in row] for row in settled
+    ]
+
+
+def compare(truth: Truth, target: Target | None) -> Verdict:
+    """Ask ClickHouse for everything that the truth knows."""
+    ((events,),) = ask(target, "SELECT count() FROM events")
+    types = dict(ask(target, "SELECT event_type, count() FROM events GROUP BY 1"))
+    causes = dict(ask(target, "SELECT cause, count() FROM dead_letters GROUP BY 1"))
+    lines = [Line("events, each once", str(truth.events), str(events))]
+    lines += [
+        Line(f"{name} events", str(truth.by_type[name]), str(types.get(name, 0)))
+        for name in sorted({*truth.by_type, *types})
+    ]
+    expected: Counter[str] = Counter()
+    for kind, number in truth.broken.items():
+        expected[_CAUSES[kind]] += number
+    names = {cause: _kinds(cause) for cause in {*expected, *causes}}
+    lines += [
+        Line(f"rejected: {names[cause]} ({cause})", str(expected[cause]), str(causes.get(cause, 0)))
+        for cause in sorted({*expected, *causes})
+    ]
+    return Verdict(tuple(lines), tuple(_campaigns(truth, target)))
+
+
+def _kinds(cause: str) -> str:
+    return (
+        ", ".join(kind for kind, called in _CAUSES.items() if called == cause) or "nothing of the simulator's"
+    )
+
+
+def _campaigns(truth: Truth, target: Target | None) -> list[CampaignLine]:
+    found: dict[tuple[str, int], Counter[str]] = {}
+    columns = ", ".join(_ALL)
+    sql = f"SELECT value, toUnixTimestamp(hour) * 1000, {columns} FROM rates WHERE dimension = 'campaign'"  # noqa: S608
+    for name, hour, *numbers in ask(target, sql):
+        found[name, int(hour)] = Counter(dict(zip(_ALL, numbers, strict=True)))
+    rates = _rates(target)
+    lines = []
+    for name, expected in truth.campaigns().items():
+        result: Counter[str] = Counter()
+        for (campaign, _), cell in found.items():
+            if campaign == name:
+                result.update(cell)
+        hours = {hour for campaign, hour in (*truth.cells, *found) if campaign == name}
+        agree = all(
+            truth.cells.get((name, hour), Counter())[counter] == found.get((name, hour), Counter())[counter]
+            for hour in hours
+            for counter in _ALL
+        )
+        lines.append(CampaignLine(name, expected, result, rates.get(name, "no data"), agree))
+    return lines
+
+
+def _rates(target: Target | None) -> dict[str, str]:
+    from connectors.clickhouse.report import report
+
+    if target is None:
+        return {}
+    return {
+        each.name: f"{each.complaint_rate.value:.2%} ({each.complaint_rate.low:.2%} to {each.complaint_rate.high:.2%})"
+        for each in report(target).campaigns
+        if each.complaint_rate is not None
+    }
+
+
+def show(verdict: Verdict) -> None:
+    """Print both, each line marked."""
+    console = Console(width=None if Console().is_terminal else 140)
+    table = Table(title="Campaigns: truth / result", title_justify="left")
+    table.add_column("campaign")
+    for name in ("sends", "deliveries", "eligible", "complaints", "hard bounces"):
+        table.add_column(name, justify="right")
+    table.add_column("complaint rate (95 %)", justify="right")
+    table.add_column("every hour")
+    for each in verdict.campaigns:
+        cells = [
+            f"{each.truth[name]:,} / {each.result[name]:,}"
+            for name in ("sends", "deliveries", "eligible", "complaints", "hard_bounces")
+        ]
+        table.add_row(each.name, *cells, each.rate, _mark(agrees=each.hours_agree))
+    console.print(table)
+    table = Table(title="Everything: truth / result", title_justify="left")
+    table.add_column("what")
+    table.add_column("truth", justify="right")
+    table.add_column("result", justify="right")
+    table.add_column("")
+    for line in verdict.lines:
+        table.add_row(line.what, line.truth, line.result, _mark(agrees=line.agrees))
+    console.print(table)
+    console.print("Truth and result agree." if verdict.agrees else "Truth and result DO NOT agree.")
+
+
+def _mark(*, agrees: bool) -> str:
+    return "[green]✓[/]" if agrees else "[red]✗[/]"
