@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections import OrderedDict
 from datetime import UTC, datetime
+from http.client import HTTPException
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -89,21 +90,24 @@ class SnsHosts:
             return certificate
 
     def _get(self, url: str) -> bytes:
-        deadline = monotonic() + _TOTAL_TIMEOUT_S
+        # The query of a SubscribeURL holds its token, which belongs in no log.
+        named, deadline = url.partition("?")[0], monotonic() + _TOTAL_TIMEOUT_S
         body = bytearray()
         try:
             with self._opener.open(url, timeout=_SOCKET_TIMEOUT_S) as response:
                 while chunk := response.read1(16 * 1024):
                     body += chunk
                     if len(body) > _SIZE_LIMIT:
-                        raise SnsUnavailable(f"{url} gives more than {_SIZE_LIMIT} bytes")
+                        raise SnsUnavailable(f"{named} gives more than {_SIZE_LIMIT} bytes")
                     if monotonic() > deadline:
-                        raise SnsUnavailable(f"{url} took longer than {_TOTAL_TIMEOUT_S:g} s")
+                        raise SnsUnavailable(f"{named} took longer than {_TOTAL_TIMEOUT_S:g} s")
+                if response.length:
+                    raise SnsUnavailable(f"{named} ended {response.length} bytes too early")
         except HTTPError as error:
             error.close()
-            raise SnsUnavailable(f"{url} answers {error.code}") from None
-        except OSError as error:
-            raise SnsUnavailable(f"{url} cannot be fetched: {error}") from error
+            raise SnsUnavailable(f"{named} answers {error.code}") from None
+        except (OSError, HTTPException) as error:
+            raise SnsUnavailable(f"{named} cannot be fetched: {error}") from error
         return bytes(body)
 
 

@@ -265,7 +265,8 @@ class CertificateHost:
                     self.send_header("Location", "/good.pem")
                 else:
                     self.send_response(200 if body is not None else 404)
-                self.send_header("Content-Length", str(len(body or b"")))
+                missing = 100 * self.path.startswith("/short")
+                self.send_header("Content-Length", str(len(body or b"") + missing))
                 self.end_headers()
                 self.wfile.write(body or b"")
 
@@ -298,6 +299,7 @@ def certificate_host(
         "/expired.pem": expired,
         "/large.pem": b"x" * 100_000,
         "/none.pem": b"none",
+        "/short.pem": good[:-100],
         "/": b"confirmed",
     }
     host = CertificateHost(files, context)
@@ -357,6 +359,7 @@ async def test_another_topic_is_refused_before_anything_is_fetched(
         ("/absent.pem", {}, 503),
         ("/large.pem", {}, 503),
         ("/elsewhere.pem", {}, 503),
+        ("/short.pem", {}, 503),
         ("/good.pem?x", {}, 403),
     ],
 )

@@ -243,6 +243,25 @@ def test_a_message_with_a_bad_signature_is_a_dead_letter(  # noqa: PLR0917 - fix
     assert [letter["cause"] for letter in kafka.dead_letters] == ["bad_signature"]
 
 
+def test_what_sns_publishes_to_the_queue_is_taken(  # noqa: PLR0917 - fixtures
+    queue: Queue, start: Any, kafka: Any, until: Any, ses_event: Any, aws: Any
+) -> None:
+    sns = aws("sns")
+    topic = sns.create_topic(Name="ses")["TopicArn"]
+    attributes = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
+    for number in range(3):
+        sns.publish(
+            TopicArn=topic, Message=ses_event(f"m-{number}"), Subject="Amazon SES Email Event Notification"
+        )
+    start(queue.settings())
+    until(lambda: len(kafka.events) == 3 and queue.empty)
+    assert {(event["message_id"], event["path"]) for event in kafka.events} == {
+        (f"m-{number}", "sns") for number in range(3)
+    }
+    assert not kafka.dead_letters
+
+
 def test_a_role_is_assumed_for_the_queue(
     queue: Queue, start: Any, kafka: Any, until: Any, ses_event: Any
 ) -> None:
