@@ -6,6 +6,8 @@ Errors of the client become `BrokerError`s, each one sentence.
 from __future__ import annotations
 
 import contextlib
+import socket
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -25,6 +27,7 @@ MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 CONNECT_S: Final = 8
 """How long a broker may take to answer the first time: a person waits for the sentence that it does not."""
 _REQUEST_MS: Final = 10_000
+_RETRY_S: Final = 0.1
 
 Offsets = dict[int, int]
 """Partition to offset."""
@@ -45,6 +48,29 @@ def client_options(settings: Kafka) -> dict[str, Any]:
             "sasl_plain_password": str(settings.sasl_password),
         }
     return options
+
+
+def await_broker(settings: Kafka) -> None:
+    """Return once any of the brokers accepts a connection.
+
+    kafka-python would tell as well, but its clients leave threads and sockets behind when there is nothing to
+    connect to.
+
+    Raises:
+        BrokerError: when none does within `CONNECT_S`.
+    """
+    deadline = time.monotonic() + CONNECT_S
+    while True:
+        for server in client_options(settings)["bootstrap_servers"]:
+            host, _, port = server.rpartition(":")
+            with (
+                contextlib.suppress(OSError, ValueError),
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT_S / 2),
+            ):
+                return
+        if time.monotonic() > deadline:
+            raise broker_error(TimeoutError(), settings)
+        time.sleep(_RETRY_S)
 
 
 @contextlib.contextmanager
@@ -106,6 +132,7 @@ def ensure_topics(settings: Kafka) -> None:
         it), or
             Kafka does not answer or allow it.
     """
+    await_broker(settings)
     with sentences(settings), contextlib.closing(KafkaAdminClient(**client_options(settings))) as admin:
         existing = _partitions(admin)
         for topic in topics.ALL:
@@ -175,6 +202,7 @@ class Positions:
     @property
     def _admin(self) -> Any:
         if self._client is None:
+            await_broker(self._settings)
             self._client = KafkaAdminClient(**client_options(self._settings))
         return self._client
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kafka import KafkaProducer
 
-from connectors.kafka import MAX_MESSAGE_BYTES, broker_error, client_options, sentences
+from connectors.kafka import MAX_MESSAGE_BYTES, await_broker, broker_error, client_options, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class KafkaBlocks:
             BrokerError: when no broker answers, or it refuses.
         """
         self._settings = settings
+        await_broker(settings)
         with sentences(settings):
             self._producer: Any = KafkaProducer(
                 **client_options(settings),

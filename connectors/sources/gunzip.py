@@ -62,6 +62,9 @@ class Gunzip:
                     data = data.lstrip(b"\0")
                     if not data:
                         break
+                    if data[0] != MAGIC[0]:
+                        self._corrupt("bytes that are not gzip follow the last member")
+                        return
                     member = zlib.decompressobj(_GZIP)
                 before = member.copy()
                 try:

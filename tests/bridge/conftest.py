@@ -9,6 +9,7 @@ from collections import defaultdict, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 with warnings.catch_warnings():
@@ -25,6 +26,10 @@ from schemas.blocks import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# Machines that run tests are busy: how long one example takes says nothing.
+hypothesis.settings.register_profile("no-deadline", deadline=None)
+hypothesis.settings.load_profile("no-deadline")
 
 PARTITIONS = 3
 TEXTS = (
