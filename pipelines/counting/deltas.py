@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 RECORD: Final = "count_delta"
 WIDTH: Final = len(COUNTERS)
+_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "record": pl.Int64(),
+    "dimension": pl.String(),
+    "value": pl.String(),
+    "source_partition": pl.Int32(),
+    "source_offset": pl.Int64(),
+    "hour": pl.Int64(),
+    **dict.fromkeys(COUNTERS, pl.Int64()),
+}
 _ONE_BYTE: Final = 64
 """Avro longs are zig-zag varints: 0 to 63 take one byte."""
 
@@ -121,40 +130,47 @@ def decode(blocks: Sequence[Block]) -> list[Delta]:
     Raises:
         MalformedBlock: when rows do not decode.
     """
-    found: list[Delta] = []
+    return list(grouped(read(blocks)))
+
+
+def read(blocks: Sequence[Block]) -> pl.DataFrame:
+    """The rows of blocks of `ses.counts`, in order, with `record`: the index of the block they came in.
+
+    Raises:
+        MalformedBlock: when rows do not decode.
+    """
     for block in blocks:
         if block.schema.record != RECORD:
             raise MalformedBlock(f"a block of {block.schema.record}, not of {RECORD}")
+    frames = [pl.DataFrame(schema=_SCHEMA)]
     start = 0
     for end in range(1, len(blocks) + 1):
         if end == len(blocks) or blocks[end].schema is not blocks[start].schema:
-            found += _grouped(_read(blocks[start:end]))
+            frames.append(_read_alike(blocks[start:end], start))
             start = end
-    return found
+    return pl.concat(frames)
 
 
-def _read(blocks: Sequence[Block]) -> pl.DataFrame | None:
+def _read_alike(blocks: Sequence[Block], first: int) -> pl.DataFrame:
+    """Rows of blocks of one release of the schema, the first of which has that index."""
     height = sum(block.count for block in blocks)
     if not height:
-        return None
-    columns = ["dimension", "value", "source_partition", "source_offset", "hour", *COUNTERS]
+        return pl.DataFrame(schema=_SCHEMA)
     try:
-        frame = pl.read_avro(BytesIO(container(blocks)), columns=columns)
+        frame = pl.read_avro(BytesIO(container(blocks)), columns=list(_SCHEMA)[1:])
     # polars raises what its Rust reader says: several unrelated types, and a panic on some damage.
     except (Exception, pl.exceptions.PanicException) as error:
         raise MalformedBlock(f"rows do not decode: {error!r}") from error
     if frame.height != height:
         raise MalformedBlock(f"{frame.height} rows where the headers say {height}")
-    record = np.repeat(np.arange(len(blocks)), [block.count for block in blocks])
-    return frame.select(pl.Series("record", record), *columns)
+    record = np.repeat(np.arange(first, first + len(blocks)), [block.count for block in blocks])
+    return frame.select(pl.Series("record", record, dtype=pl.Int64), *list(_SCHEMA)[1:])
 
 
-def _grouped(frame: pl.DataFrame | None) -> Iterator[Delta]:
+def grouped(frame: pl.DataFrame) -> Iterator[Delta]:
     """Rows of one record, source block and key together; the next record may be a repetition of this one."""
     last, within = None, -1
-    for record, dimension, value, partition, offset, hour, *counters in (
-        frame.iter_rows() if frame is not None else ()
-    ):
+    for record, dimension, value, partition, offset, hour, *counters in frame.iter_rows():
         if (
             last is None
             or within != record

@@ -53,18 +53,22 @@ def apply(state: State, partition: int, offset: int, rows: Iterable[tuple[int, S
     fresh = offset > state.marks.get(partition, -1)
     for hour, counters in rows:
         changed.append(hour)
-        if not fresh:
-            continue
-        sums = state.hours.get(hour)
-        if sums is None:
-            state.hours[hour] = list(counters)
-        else:
-            for index, amount in enumerate(counters):
-                if amount:
-                    sums[index] += amount
+        if fresh:
+            add(state, hour, counters)
     if fresh:
         state.marks[partition] = offset
     return changed
+
+
+def add(state: State, hour: int, counters: Sequence[int]) -> None:
+    """Add counters to those of an hour."""
+    sums = state.hours.get(hour)
+    if sums is None:
+        state.hours[hour] = list(counters)
+        return
+    for index, amount in enumerate(counters):
+        if amount:
+            sums[index] += amount
 
 
 def next_version(state: State, now_us: int, floor: int = 0) -> int:

@@ -142,8 +142,16 @@ def _outlet(app: faust.App, config: WorkerConfig, name: str) -> Outlet:
 
 def _sender(topic: Any) -> Send:
     async def send(blocks: Sequence[tuple[int, bytes]]) -> None:
-        futures = [await topic.send(value=value, partition=partition) for partition, value in blocks]
-        await asyncio.gather(*futures)
+        # One after the other: a block that arrived without the one before it would set marks beyond deltas that
+        # were never applied. There is seldom more than one.
+        async def in_order(partition: int, values: Sequence[bytes]) -> None:
+            for value in values:
+                await (await topic.send(value=value, partition=partition))
+
+        by_partition: dict[int, list[bytes]] = {}
+        for partition, value in blocks:
+            by_partition.setdefault(partition, []).append(value)
+        await asyncio.gather(*(in_order(*chosen) for chosen in by_partition.items()))
 
     return send
 

@@ -86,6 +86,8 @@ class WorkerConfig:
     coalesce_s: float = 1.0
     """A key-hour's row is sent at most once in this time."""
     reject_limits: RejectLimits = RejectLimits()
+    connect_s: float = 15.0
+    """How long the brokers may take to answer at the start."""
     stall_s: float = 120.0
     """The worker is ended when there is lag and nothing was done for so long."""
     stop_s: float = 30.0

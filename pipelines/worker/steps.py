@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.counting import deltas, rate
 from pipelines.counting.count import Counted, Source, check, count
+from pipelines.counting.fold import fold
 from pipelines.worker.rejects import Message, Rejects, letter
 from schemas.blocks import MAX_ROWS, Block, BlockError, Framing, MalformedBlock, encode, open_block
 from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from pipelines.worker.state import Counters, SeenEvents
     from schemas.dead_letters import DeadLetter
 
 Send = Callable[[Sequence[tuple[int, bytes]]], Awaitable[None]]
-"""Send blocks to partitions of one topic; returns once the broker has them all."""
+"""Send blocks to partitions of one topic; returns once the broker has them all.
+
+Of a partition each block is safe before the next is sent: marks say that all blocks before them were applied.
+"""
 
 
 class Event(Protocol):
@@ -101,38 +107,34 @@ class RateStep:
         messages = [event.message for event in events]
         good, letters = _open(messages, "rate", self._outlet.framing)
         try:
-            found = deltas.decode([block for _, block in good])
+            found = deltas.read([block for _, block in good])
         except MalformedBlock:
             good, more = _readable(good, "rate", _check_deltas)
             letters |= more
-            found = deltas.decode([block for _, block in good])
+            found = deltas.read([block for _, block in good])
         await _reject(messages, letters, self._rejects, self._outlet)
         states, cells = self._fold(found)
         await self._counters.put(states)
         await self._outlet.send(self._blocks(rate.rows(cells)))
 
-    def _fold(self, found: Sequence[deltas.Delta]) -> tuple[list[tuple[str, str, bytes]], list[rate.KeyHour]]:
-        """Apply deltas in order: the states to write and the rows to send."""
-        states: dict[tuple[str, str], rate.State] = {}
-        dirty: dict[tuple[str, str], set[int]] = {}
-        for delta in found:
-            key = (delta.dimension, delta.value)
-            state = states.get(key)
-            if state is None:
-                packed = self._counters.get(*key)
-                state = states[key] = rate.unpack(packed) if packed else rate.State()
-                dirty[key] = set()
-            dirty[key].update(rate.apply(state, delta.partition, delta.offset, delta.rows))
+    def _fold(self, found: pl.DataFrame) -> tuple[list[tuple[str, str, bytes]], list[rate.KeyHour]]:
+        """Apply deltas: the states to write and the rows to send."""
+        folded = fold(found, self._load)
         now = self._now_us()
         cells = []
-        for key, state in states.items():
-            version = rate.next_version(state, now, self._counters.floor)
+        for key, known in folded.items():
+            version = rate.next_version(known.state, now, self._counters.floor)
+            hours = known.state.hours
             cells += [
-                rate.KeyHour(*key, hour, version, state.hours[hour])
-                for hour in sorted(dirty[key])
-                if hour in state.hours
+                rate.KeyHour(*key, hour, version, hours[hour])
+                for hour in sorted(known.dirty)
+                if hour in hours
             ]
-        return [(*key, rate.pack(state)) for key, state in states.items()], cells
+        return [(*key, rate.pack(known.state)) for key, known in folded.items()], cells
+
+    def _load(self, dimension: str, value: str) -> rate.State:
+        packed = self._counters.get(dimension, value)
+        return rate.unpack(packed) if packed else rate.State()
 
     def _blocks(self, rows: Sequence[dict[str, Any]]) -> list[tuple[int, bytes]]:
         by_partition: dict[int, list[dict[str, Any]]] = {}
@@ -179,7 +181,7 @@ def _check_events(message: Message, block: Block) -> None:
 
 
 def _check_deltas(_: Message, block: Block) -> None:
-    deltas.decode([block])
+    deltas.read([block])
 
 
 async def _reject(

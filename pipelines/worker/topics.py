@@ -58,7 +58,10 @@ def prepare(config: WorkerConfig, *, tables: bool) -> None:
 @contextlib.contextmanager
 def _admin(config: WorkerConfig) -> Iterator[KafkaAdminClient]:
     security = config.security
-    options: dict[str, Any] = {"security_protocol": security.protocol}
+    options: dict[str, Any] = {
+        "security_protocol": security.protocol,
+        "bootstrap_timeout_ms": int(config.connect_s * 1000),
+    }
     if security.mechanism:
         options |= {
             "sasl_mechanism": security.mechanism,
