@@ -1,0 +1,81 @@
+"""kill -9 of any part, or of everything, at any moment, then the same command again: the same views."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTS = ("broker", "sink", "worker", "bridge")
+
+
+@pytest.fixture(scope="module")
+def expected(cli: Any, undisturbed: tuple[Path, Any]) -> dict[str, bytes]:
+    return cli.views(undisturbed[0])
+
+
+def kill_a_part(cli: Any, tree: Path, data: Path, victim: str, delay_s: float) -> None:
+    """The supervisor recovers by itself: the command ends well."""
+    process = cli.start("replay", str(tree), "--data", str(data), "--once")
+    pid = cli.pids(data)[victim]
+    time.sleep(delay_s)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it was quicker
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    cli.Line.of(output.decode())
+
+
+def kill_everything(cli: Any, tree: Path, data: Path, delay_s: float) -> None:
+    process = cli.start("replay", str(tree), "--data", str(data), "--once")
+    time.sleep(delay_s)
+    for pid in [process.pid, *cli.parts_of(process.pid)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("victim", PARTS)
+def test_a_part_is_killed(
+    cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes], victim: str
+) -> None:
+    data = tmp_path / "data"
+    kill_a_part(cli, tree, data, victim, 0.3)
+    assert cli.views(data) == expected
+
+
+@pytest.mark.embedded
+def test_everything_is_killed_twice(cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+    data = tmp_path / "data"
+    kill_everything(cli, tree, data, 4.0)
+    kill_everything(cli, tree, data, 5.5)
+    line = cli.replay(tree, data)
+    assert cli.views(data) == expected
+    assert line.accepted <= expected["events"].count(b"\n")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(12))
+def test_random_moments(cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes], seed: int) -> None:
+    rng = random.Random(seed)
+    data = tmp_path / "data"
+    for _ in range(rng.randint(1, 4)):
+        if rng.random() < 0.5:
+            kill_everything(cli, tree, data, rng.uniform(0.5, 9.0))
+        else:
+            kill_a_part(cli, tree, data, rng.choice(PARTS), rng.uniform(0.0, 4.0))
+    cli.replay(tree, data)
+    assert cli.views(data) == expected

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.embedded
+
+COUNTED = (
+    "sends",
+    "deliveries",
+    "eligible",
+    "complaints",
+    "hard_bounces",
+    "soft_bounces",
+    "suppressed",
+    "rejects",
+    "rendering_failures",
+    "delays",
+    "opens",
+    "clicks",
+    "machine_opens",
+    "unsubscribes",
+    "blocks",
+)
+
+
+def test_the_counts_are_the_truth(cli: Any, undisturbed: tuple[Path, Any], truth: dict[str, Any]) -> None:
+    _, line = undisturbed
+    assert line == cli.Line(truth["events"], truth["duplicates"], truth["dead_letters"])
+
+
+def test_every_counter_of_every_campaign_and_hour_is_the_truth(
+    cli: Any, undisturbed: tuple[Path, Any], truth: dict[str, Any]
+) -> None:
+    columns = ", ".join(COUNTED)
+    query = f"SELECT value AS campaign, toUnixTimestamp(hour) AS hour, {columns} FROM rates WHERE dimension = 'campaign'"
+    rows = [json.loads(line) for line in cli.sql(query, undisturbed[0], "JSONEachRow").splitlines()]
+    found = {(row["campaign"], int(row["hour"])): {name: int(row[name]) for name in COUNTED} for row in rows}
+    expected = {
+        (row["campaign"], row["hour"]): {name: row[name] for name in COUNTED}
+        for row in truth["campaign_hours"]
+    }
+    assert found == expected
+
+
+def test_events_of_every_type_are_there_once(
+    cli: Any, undisturbed: tuple[Path, Any], truth: dict[str, Any]
+) -> None:
+    query = "SELECT event_type, count(), uniqExact(event_id) FROM events GROUP BY 1"
+    rows = [line.split("\t") for line in cli.sql(query, undisturbed[0]).decode().splitlines()]
+    assert {kind: int(number) for kind, number, _ in rows} == truth["by_type"]
+    assert all(number == distinct for _, number, distinct in rows)
+
+
+def test_again_changes_no_view(
+    cli: Any, undisturbed: tuple[Path, Any], tree: Path, truth: dict[str, Any]
+) -> None:
+    data, first = undisturbed
+    before = cli.views(data)
+    second = cli.replay(tree, data)
+    assert second == cli.Line(0, first.accepted + first.duplicates, first.dead_letters)
+    assert cli.views(data) == before
+
+
+def test_sql_prints_the_bytes_of_any_format(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    data, _ = undisturbed
+    assert cli.sql("SELECT 1 AS a, 'x' AS b", data, "TSVWithNames") == b"a\tb\n1\tx\n"
+    assert cli.sql("SELECT 1 AS a", data, "Parquet")[:4] == b"PAR1"
+
+
+def test_sql_refuses_to_write(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    done = cli.run("sql", "TRUNCATE TABLE event_rows", "--data", str(undisturbed[0]))
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"ses-streams: only reading is allowed")
+    assert done.stdout == b""
+
+
+def test_report_and_dead_letters_read_what_is_there(cli: Any, undisturbed: tuple[Path, Any]) -> None:
+    data = str(undisturbed[0])
+    assert b"november-newsletter" in cli.run("report", "--data", data).stdout
+    listed = cli.run("dead-letters", "list", "--cause", "not_json", "--data", data).stdout.decode()
+    shown = cli.run("dead-letters", "show", listed.split()[0], "--data", data).stdout
+    assert b"503 Service Unavailable" in shown

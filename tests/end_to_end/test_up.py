@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.embedded
+
+Up = tuple[subprocess.Popen[bytes], "Path"]
+
+
+def test_what_is_posted_is_in_sql_and_sigterm_leaves_nothing_behind(cli: Any, up: Up) -> None:
+    process, data = up
+    parts = cli.parts_of(process.pid)
+    assert len(parts) == 4
+    url = json.loads((data / "instance.json").read_text())["http"]
+    sent = cli.run("simulate", "--http", url, "--events", "600", "--seed", "3")
+    assert sent.returncode == 0, sent.stderr.decode()
+    count = int(sent.stdout.split()[0])
+    # An endpoint answers only once ClickHouse has the events: no waiting here.
+    assert cli.sql("SELECT count() FROM events", data) == b"%d\n" % count
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert cli.all_gone(parts)
+    assert not (data / "instance.json").exists()
+    assert cli.sql("SELECT count() FROM events", data) == b"%d\n" % count, "and when nothing runs"
+
+
+def test_replay_feeds_the_instance_that_runs(cli: Any, up: Up, tree: Path) -> None:
+    _, data = up
+    generation = cli.pids(data)
+    line = cli.replay(tree, data)
+    assert line.accepted == int(cli.sql("SELECT count() FROM events", data))
+    assert cli.pids(data) == generation
+
+
+def test_a_second_instance_is_refused(cli: Any, up: Up) -> None:
+    _, data = up
+    done = cli.run("up", "--data", str(data))
+    assert done.returncode == 6
+    assert b"is in use by another ses-streams" in done.stderr
+
+
+def test_nothing_outlives_a_killed_up(cli: Any, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    process = cli.start("up", "--data", str(data), "--http", "127.0.0.1:0")
+    cli.pids(data)
+    parts = cli.parts_of(process.pid)
+    process.kill()
+    process.communicate()
+    assert len(parts) == 4
+    assert cli.all_gone(parts)
+    again = cli.start("up", "--data", str(data), "--http", "127.0.0.1:0")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not set(cli.pids(data).values()) & set(cli.parts_of(again.pid)):
+        time.sleep(0.05)
+    again.send_signal(signal.SIGINT)
+    assert again.wait(30) == 0
+    again.communicate()
+
+
+def test_a_taken_port_is_one_sentence(cli: Any, up: Up, tmp_path: Path) -> None:
+    _, data = up
+    taken = json.loads((data / "instance.json").read_text())["http"].removeprefix("http://")
+    done = cli.run("up", "--data", str(tmp_path / "other"), "--http", taken)
+    assert done.returncode == 3
+    assert done.stderr.count(b"\n") == 1
+    assert b"cannot listen on" in done.stderr
+
+
+def test_an_unknown_queue_is_one_sentence(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "SES_STREAMS_BRIDGE__QUEUES",
+        '[{url = "http://127.0.0.1:1/0/none", endpoint_url = "http://127.0.0.1:1", region = "us-east-1"}]',
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    done = cli.run("up", "--data", str(tmp_path), "--http", "127.0.0.1:0")
+    assert done.returncode == 3, done.stderr.decode()
+    assert b"cannot be reached" in done.stderr
+    assert not os.path.lexists(tmp_path / "instance.json")
