@@ -1,0 +1,109 @@
+"""Quix Streams doing the keyed count: events of a campaign, per event type and cohort hour.
+
+One JSON event a Kafka record, keyed by campaign already (so Quix needs no repartitioning), state and changelog on,
+one result a record to an output topic: what its documentation shows for a count. No deduplication is asked of it.
+
+Run alone: python bench/quix_peer.py BROKER [EVENTS]
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import uuid
+import warnings
+from typing import Any
+
+PARTITIONS = 2
+CAMPAIGNS = 50
+TYPES = ("Send", "Delivery", "Open", "Click", "Bounce", "Complaint")
+
+
+def prepare(broker: str, events: int) -> str:
+    """A topic with the events in it."""
+    from kafka import KafkaAdminClient, KafkaProducer
+    from kafka.admin import NewTopic
+
+    topic = f"quix-{uuid.uuid4().hex[:8]}"
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    # Quix derives its changelog's settings from these; the embedded broker tells no defaults.
+    told = {"retention.ms": "604800000", "retention.bytes": "-1"}
+    admin.create_topics(
+        [NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, topic_configs=told)]
+    )
+    admin.close()
+    producer = KafkaProducer(
+        bootstrap_servers=broker, linger_ms=20, batch_size=1 << 18, compression_type="lz4"
+    )
+    for number in range(events):
+        campaign = f"campaign-{number % CAMPAIGNS}"
+        event = {
+            "event_type": TYPES[number % len(TYPES)],
+            "message_id": f"0100018c2f6e4a5b-{number // len(TYPES):012x}-000000",
+            "campaign": campaign,
+            "sent_time": 1_700_000_000_000 + number % 7_200_000,
+            "provider": "other",
+            "from_domain": "example.com",
+        }
+        producer.send(topic, key=campaign.encode(), value=json.dumps(event).encode())
+    producer.flush()
+    producer.close()
+    return topic
+
+
+def run(broker: str, topic: str, events: int) -> dict[str, float]:
+    """Count them all: events, CPU seconds of this process (all its threads), wall seconds."""
+    warnings.filterwarnings("ignore")
+    from quixstreams import Application
+
+    with tempfile.TemporaryDirectory() as state:
+        app = Application(
+            broker_address=broker,
+            consumer_group=f"group-{uuid.uuid4().hex[:8]}",
+            auto_offset_reset="earliest",
+            state_dir=state,
+            loglevel=logging.WARNING,
+            # A group forms on the embedded broker after half the rebalance timeout, which is librdkafka's
+            # max.poll.interval.ms; it must not be less than the session timeout.
+            consumer_extra_config={"max.poll.interval.ms": 6000, "session.timeout.ms": 6000},
+        )
+        seen = 0
+        started: tuple[float, float] | None = None
+        last = 0.0
+
+        def count(event: dict[str, Any], store: Any) -> dict[str, Any]:
+            nonlocal seen, started, last
+            if started is None:
+                started = time.perf_counter(), time.process_time()
+            key = f"{event['event_type']}:{event['sent_time'] // 3_600_000}"
+            total = store.get(key, default=0) + 1
+            store.set(key, total)
+            seen += 1
+            if seen == events:
+                last = time.perf_counter()
+            return {"campaign": event["campaign"], "key": key, "count": total}
+
+        frame = app.dataframe(app.topic(topic, key_deserializer="str", value_deserializer="json"))
+        frame = frame.apply(count, stateful=True)
+        output = app.topic(f"{topic}-counts", key_serializer="str", value_serializer="json")
+        frame.to_topic(output)
+        app.run(count=events, timeout=120)
+        if started is None or seen < events:
+            raise SystemExit(f"Quix Streams read {seen} of {events} events")
+        # The last checkpoint's work counts, the wait for the clients to close does not.
+        return {"events": events, "wall": last - started[0], "cpu": time.process_time() - started[1]}
+
+
+def main(broker: str, events: int = 100_000) -> dict[str, float]:
+    return run(broker, prepare(broker, events), events)
+
+
+if __name__ == "__main__":
+    figures = main(sys.argv[1], *map(int, sys.argv[2:]))
+    print(json.dumps(figures))
+    sys.stdout.flush()
+    os._exit(0)  # librdkafka's threads are of no interest any more

@@ -1,0 +1,138 @@
+"""Every benchmark beside Quix Streams on one embedded broker, in one run; one table at the end.
+
+`make bench`, or `make bench ARGS="--rounds 5"`. Each script also runs alone. Figures of one run compare with
+each other; on a machine that does other things as well their spread says how far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+FIGURE = re.compile(r"^\s*(.+?):?\s+([\d,]+) (events|rows)/s\s+\((?:from )?([\d,]+) to ([\d,]+)")
+PEER = "Quix Streams: keyed count"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measurement: events or rows a second."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+
+
+@contextmanager
+def broker() -> Iterator[str]:
+    """The embedded broker, for all that follows."""
+    from connectors.embedded import broker as embedded
+    from connectors.embedded import lifeline
+
+    if named := os.environ.get("KAFKA_BROKER"):
+        yield named
+        return
+    port = embedded.free_port()
+    process = subprocess.Popen(lifeline.wrap(embedded.command(port)), stdin=subprocess.PIPE)
+    try:
+        if not embedded.wait_for(port, process):
+            raise SystemExit("the embedded broker did not start")
+        yield f"{embedded.HOST}:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def script(name: str, title: str, arguments: list[str], server: str) -> list[Figure]:
+    """Run one of the scripts here; what it printed."""
+    command = [sys.executable, "-W", "ignore", str(HERE / name), *arguments]
+    environment = os.environ | {"KAFKA_BROKER": server}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    print(done.stdout, end="", flush=True)
+    found = [match.groups() for line in done.stdout.splitlines() if (match := FIGURE.match(line))]
+    if not found:
+        raise SystemExit(f"{name} printed no figure")
+    numbers = [
+        (each[0], *(float(text.replace(",", "")) for text in (each[1], each[3], each[4]))) for each in found
+    ]
+    return [Figure(f"{title}: {name}", *rest) for name, *rest in numbers]
+
+
+def peer(rounds: int, events: int, server: str) -> list[Figure]:
+    """Quix Streams, each round in a process of its own."""
+    command = [sys.executable, "-W", "ignore", str(HERE / "quix_peer.py"), server, str(events)]
+    runs = []
+    for _ in range(rounds):
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+        )
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    found = []
+    for name in ("wall", "cpu"):
+        rates = [run["events"] / run[name] for run in runs]
+        label = f"{PEER} ({'clock' if name == 'wall' else 'processor'})"
+        found.append(Figure(label, statistics.median(rates), min(rates), max(rates)))
+        print(
+            f"{label} {found[-1].median:,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f})", flush=True
+        )
+    return found
+
+
+def show(figures: list[Figure]) -> None:
+    """The table, each beside the peer by processor time."""
+    base = next(each for each in figures if each.name.startswith(PEER) and "processor" in each.name)
+    table = Table("", "median /s", "least /s", "most /s", "to Quix", title="Events or rows a second and core")
+    for each in figures:
+        ratio = f"{each.median / base.median:.1f}" if "count" in each.name else ""
+        table.add_row(each.name, *(f"{value:,.0f}" for value in (each.median, each.low, each.high)), ratio)
+    Console(width=110).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=100_000, help="of the peer, a round")
+    chosen = parser.parse_args()
+    rounds = str(chosen.rounds)
+    ours = [
+        ("intake.py", "bridge, without Kafka", [rounds]),
+        ("bridge.py", "bridge", [rounds]),
+        ("count.py", "count", ["--repeat", rounds]),
+        ("sink.py", "sink", [rounds]),
+    ]
+    figures: list[Figure] = []
+    with broker() as server:
+        for name, title, arguments in ours:
+            if (HERE / name).exists():
+                figures += script(name, title, arguments, server)
+            if name == "count.py":
+                figures += peer(chosen.rounds, chosen.events, server)
+    show(figures)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
+    machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    path.write_text(json.dumps({"machine": machine, "figures": [asdict(each) for each in figures]}, indent=1))
+    print(f"written to {path.relative_to(HERE.parent)}")
+
+
+if __name__ == "__main__":
+    main()
