@@ -106,9 +106,6 @@ def _inbound(layer: Layer) -> Rejection:
 
 def _envelope(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rejection | Outcome]:
     """Take an envelope off, or say what else the JSON is."""
-    if layer.depth >= MAX_ENVELOPES:
-        detail = f"More than {MAX_ENVELOPES} envelopes inside each other."
-        return [Rejection("unwrap", "too_many_envelopes", detail, layer.data)]
     try:
         return _taken_off(layer, invalid)
     except UnicodeDecodeError as error:
@@ -117,8 +114,10 @@ def _envelope(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rej
         return [_too_deep(layer)]
     except Refusal as refusal:
         return [Rejection(refusal.stage, refusal.cause, refusal.detail, layer.data)]
-    except DecodeError as error:
+    except ValidationError as error:
         return [Rejection("parse", "invalid_field", f"{error}.", layer.data)]
+    except DecodeError as error:
+        return _not_a_document(layer, error)
 
 
 def _invalid_utf8(layer: Layer, error: UnicodeDecodeError) -> Rejection:
@@ -130,6 +129,8 @@ def _too_deep(layer: Layer) -> Rejection:
 
 
 def _taken_off(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rejection | Outcome]:
+    if layer.depth >= MAX_ENVELOPES:
+        raise Refusal("too_many_envelopes", f"More than {MAX_ENVELOPES} envelopes inside each other.")
     first = layer.data.lstrip()[:1]
     if first == b"[":
         items = _LIST.decode(layer.data)

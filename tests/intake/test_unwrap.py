@@ -211,6 +211,8 @@ REJECTED = [
     (b'{"eventType":"Send","mail":{"time', "truncated_json"),
     (b'{"eventType":"Send",}', "malformed_json"),
     (b"[", "truncated_json"),
+    (b'{"eventType":7,"mail":{"ti', "truncated_json"),
+    (b'{"eventType":7,"mail":}', "malformed_json"),
     (b"[,]", "malformed_json"),
     (b'{"eventType":"Se\xffnd"}', "invalid_utf8"),
     (b'{"Records":' * 40 + b"1" + b"}" * 40, "not_an_ses_event"),
@@ -260,3 +262,15 @@ def test_a_dead_letter_says_where_it_was_read_and_what(take: Any) -> None:
         "unwrap",
     )
     assert letter["time"] == 1_767_323_045_000
+
+
+def test_glued_documents_are_told_apart_even_if_the_first_is_invalid(make: Any, take: Any) -> None:
+    found = take(b'{"mail":5}{"eventType":7}' + json.dumps(make("Send")).encode())
+    assert [one["cause"] for one in found.dead_letters] == ["not_an_ses_event", "invalid_field"]
+    assert len(found.events) == 1
+
+
+def test_a_lone_surrogate_in_an_envelope_breaks_nothing(make: Any, event: Any) -> None:
+    envelope = json.dumps(sns(make("Click", link="LINK"), Subject="SUBJECT")).encode()
+    row = event(envelope.replace(b"LINK", rb"x\\ud83d").replace(b"SUBJECT", rb"\udc00"))
+    assert (row["link"], row["path"]) == ("x\ufffd", "sns")
