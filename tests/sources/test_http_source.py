@@ -218,6 +218,21 @@ async def test_a_broken_bridge_is_503_and_ends_the_source(
     assert isinstance(started.ended(), BrokerError)
 
 
+@pytest.mark.parametrize("limit", ["_MEMORY", "_REQUESTS"])
+async def test_overload_is_503_and_passes(
+    endpoint: str, kafka: Any, ses_event: Any, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    from connectors.sources import http_handover
+
+    body = delivery(ses_event("m-1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(http_handover, limit, 0)
+        status, answer, _ = await post(f"{endpoint}/firehose", body, FIREHOSE)
+        assert (status, answer["requestId"]) == (503, "in-the-header")
+        assert not kafka.events
+    assert (await post(f"{endpoint}/firehose", body, FIREHOSE))[0] == 200
+
+
 async def test_health(endpoint: str) -> None:
     async with aiohttp.ClientSession() as session, session.get(f"{endpoint}/healthz") as response:
         assert response.status == 200
