@@ -153,16 +153,9 @@ class Normaliser:
             event["event_type"] = word
         else:
             event["event_type"], event["original_type"] = OTHER, word
-        time = self._timestamps.parse(about.time) if about.time else None
         event["sent_time"] = sent
-        event["event_time"] = time = sent if time is None else time
         event["message_id"] = mail.message_id
-        lowered = self._about(event, about, mail)
-        event["event_id"] = event_id(
-            word, mail.message_id, event["feedback_id"], lowered, time, *about.details
-        )
-        if word == "Open":
-            event["machine_open"] = is_machine_open(event["user_agent"], time - sent)
+        self._identify(event, about, mail, word)
         if not payload.event_type:
             event["origin"] = "notification"
         try:
@@ -173,6 +166,17 @@ class Normaliser:
         event["path"] = found.path
         event["arrival_id"] = arrival_id(found.path, provenance.uri, offset, found.position)
         return event
+
+    def _identify(self, event: SesEvent, about: About, mail: Mail, word: str) -> None:
+        """When it happened, to whom, and the id that follows from both."""
+        sent = event["sent_time"]
+        time = self._timestamps.parse(about.time) if about.time else None
+        event["event_time"] = time = sent if time is None else time
+        lowered = self._about(event, about, mail)
+        feedback_id, message_id = event["feedback_id"], event["message_id"]
+        event["event_id"] = event_id(word, message_id, feedback_id, lowered, time, *about.details)
+        if word == "Open":
+            event["machine_open"] = is_machine_open(event["user_agent"], time - sent)
 
     def _attribute(self, event: SesEvent, mail: Mail, found: SesPayload) -> None:
         """Account, region, tags, and what the tags name."""
@@ -192,10 +196,8 @@ class Normaliser:
 
     def _named(self, raw: bytes) -> SesEvent:
         tags = TAGS.decode(raw) or {}
-        feedback_a, configuration_set = (
-            _first(tags, "ses:feedback-id-a"),
-            _first(tags, "ses:configuration-set"),
-        )
+        feedback_a = _first(tags, "ses:feedback-id-a")
+        configuration_set = _first(tags, "ses:configuration-set")
         campaign = _first(tags, self._policy.campaign_tag) if self._policy.campaign_tag else ""
         fields = _Named(
             tagged=True,

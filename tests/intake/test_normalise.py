@@ -369,3 +369,8 @@ def test_a_hundred_thousand_recipients_and_a_megabyte_of_reply_take_no_square(ma
     assert event(make("Bounce", bouncedRecipients=[one]), policy=policy)["smtp_reply"].startswith(
         "550 address z"
     )
+
+
+def test_a_lone_surrogate_in_a_tag_becomes_a_replacement_character(make: Any, event: Any) -> None:
+    data = json.dumps(make("Send", {"tags": {"a": ["VALUE"]}})).encode().replace(b"VALUE", rb"\ud800")
+    assert event(data)["tags"] == [{"name": "a", "values": ["\ufffd"]}]
