@@ -1,7 +1,7 @@
 """Quix Streams doing the keyed count: events of a campaign, per event type and cohort hour.
 
-One JSON event a Kafka record, keyed by campaign already (so Quix needs no repartitioning), state and changelog on,
-one result a record to an output topic: what its documentation shows for a count. No deduplication is asked of it.
+One JSON event a Kafka record, keyed by campaign already (so Quix needs no repartitioning), state and changelog
+on, one result a record to an output topic: as its documentation shows a count. No deduplication is asked.
 
 Run alone: python bench/quix_peer.py BROKER [EVENTS]
 """

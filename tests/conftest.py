@@ -21,6 +21,14 @@ SOCKET_MARKS = ("sockets", "embedded", "kafka", "chaos")
 CHILD_GRACE_S = 5
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where a Kafka is named, the tests that use a broker are tests of it too (`make test-kafka`)."""
+    if os.environ.get("KAFKA_BROKER"):
+        for item in items:
+            if "broker" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.kafka)
+
+
 class SocketRefusedError(RuntimeError):
     """An unmarked test opened a socket."""
 

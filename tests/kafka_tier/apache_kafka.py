@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from connectors.embedded import broker as embedded
 from connectors.embedded import lifeline
 
 VERSION: Final = "4.3.1"
@@ -151,6 +152,9 @@ class ApacheKafka:
         """Whether metadata come with a live broker in them (the port opens before the node is unfenced)."""
         from kafka import KafkaAdminClient
 
+        # First bare: kafka-python leaves the sockets of refused connections open.
+        if not embedded.answers(self.port):
+            return False
         with suppress(Exception):
             client = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=2000)
             try:
