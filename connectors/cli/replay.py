@@ -81,12 +81,14 @@ class Tally:
     def restart(self, skipped: int) -> None:
         """Reading begins anew, without the units that were safe."""
         self._base = self._at.get(skipped, (0, 0))
+        self._at = {units: counts for units, counts in self._at.items() if units <= skipped}
 
     def read(self, facts: dict[str, Any]) -> None:
         """So much has been read by the present generation."""
         self.events = self._base[0] + facts["events"]
         self.letters = self._base[1] + facts["dead_letters"]
-        self._at[facts["units_done"]] = (self.events, self.letters)
+        # The first report with a number of finished units comes when the last of them ends.
+        self._at.setdefault(facts["units_done"], (self.events, self.letters))
         note = f"{self.events:,} events, {facts['units_done']:,} of {facts['units_total']:,} files"
         self.progress.at(facts["bytes_done"] // _KIB, facts["bytes_total"] // _KIB, note)
 
