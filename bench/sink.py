@@ -1,7 +1,7 @@
 """Rows a second from encoded blocks to rows in ClickHouse (chdb, on disk), merges included.
 
-`python bench/sink.py [ROUNDS]`: each round inserts 50,000 events as the sink does; prints the median and the spread
-by the clock and by processor time (the budget is for one core).
+`python bench/sink.py [ROUNDS]`: each round inserts 50,000 events as the sink does; prints the median and the
+spread by the clock and by processor time (the budget is for one core).
 """
 
 from __future__ import annotations

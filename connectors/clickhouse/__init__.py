@@ -1,1 +1,1 @@
-"""Everything that touches ClickHouse: migrations, the sink, the door of an embedded instance, repair, reports."""
+"""Everything that touches ClickHouse: migrations, sink, the door of an embedded instance, repair, reports."""

@@ -26,7 +26,6 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CODE: Final = re.compile(r"Code: \d+\. DB::Exception: ")
 _NO_SUCH_DATABASE: Final = 81
 _AUTHENTICATION: Final = frozenset({192, 193, 194, 516})
-_DENIED: Final = 497
 
 
 def is_embedded(dsn: str) -> bool:
@@ -72,10 +71,8 @@ def open_client(dsn: str, *, create: bool = False, database: str = "") -> Client
         try:
             if create:
                 client.command(f"CREATE DATABASE IF NOT EXISTS {name}")
-            elif not int(client.command(f"SELECT count() FROM system.databases WHERE name = '{name}'")):
-                raise ClickHouseError(
-                    f"ClickHouse at {shown(dsn)} has no database {name}: run `ses-streams migrate` first"
-                )
+            else:
+                _check_database(client, dsn, name)
         except BaseException:
             client.close()
             raise
@@ -125,6 +122,13 @@ def shown(dsn: str) -> str:
     return f"{parts.hostname or 'localhost'}:{parts.port or 8123}"
 
 
+def _check_database(client: Client, dsn: str, name: str) -> None:
+    if not int(client.command(f"EXISTS DATABASE {name}")):
+        raise ClickHouseError(
+            f"ClickHouse at {shown(dsn)} has no database {name}: run `ses-streams migrate` first"
+        )
+
+
 def _options(dsn: str) -> dict[str, Any]:
     if is_embedded(dsn):
         return {}
@@ -141,18 +145,19 @@ def _without_database(dsn: str) -> str:
 def _explain(dsn: str, error: BaseException) -> str:
     code = error_code(error)
     if isinstance(error, ImportError):
-        return "chdb is not installed: install ses-streams[embedded], or set clickhouse.dsn to a ClickHouse server"
+        return "chdb is not installed: install ses-streams[embedded], or set clickhouse.dsn to a server"
+    where = f"ClickHouse at {shown(dsn)}"
+    if is_embedded(dsn) and (code is None or "EmbeddedServer" in str(error)):
+        return (
+            f"cannot open ClickHouse's files in {shown(dsn)} (in use by another process?): {sentence(error)}"
+        )
+    if code is None:
+        return f"{where} does not answer: check clickhouse.dsn and that the server runs ({_cause(error)})"
     if code in _AUTHENTICATION:
-        return f"ClickHouse at {shown(dsn)} refuses the user or password of clickhouse.dsn: correct them"
-    if code == _DENIED:
-        return f"ClickHouse at {shown(dsn)} denies it: {sentence(error)}"
+        return f"{where} refuses the user or password of clickhouse.dsn: correct them"
     if code == _NO_SUCH_DATABASE:
-        return f"ClickHouse at {shown(dsn)} has no such database: run `ses-streams migrate` first"
-    if code is not None:
-        return f"ClickHouse at {shown(dsn)} refuses: {sentence(error)}"
-    if is_embedded(dsn):
-        return f"cannot open ClickHouse's files in {shown(dsn)} (is another process using them?): {sentence(error)}"
-    return f"ClickHouse at {shown(dsn)} does not answer: check clickhouse.dsn and that the server runs ({_cause(error)})"
+        return f"{where} has no such database: run `ses-streams migrate` first"
+    return f"{where} refuses: {sentence(error)}"
 
 
 def _cause(error: BaseException) -> str:

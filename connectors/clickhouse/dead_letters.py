@@ -50,11 +50,13 @@ def list_letters(target: Target, *, stage: str = "", cause: str = "", limit: int
     Raises:
         ClickHouseError: ClickHouse does not answer, or a filter is not a word.
     """
-    wanted = [f"{column} = '{_word(value)}'" for column, value in (("stage", stage), ("cause", cause)) if value]
+    wanted = [
+        f"{column} = '{_word(value)}'" for column, value in (("stage", stage), ("cause", cause)) if value
+    ]
     where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
     rows = _ask(
         target,
-        "SELECT dead_letter_id, toUnixTimestamp64Milli(time), stage, cause, source,"
+        "SELECT dead_letter_id, toUnixTimestamp64Milli(time), stage, cause, source,"  # noqa: S608 - checked above
         f" substring(splitByChar('\\n', detail)[1], 1, 300), payload_size FROM dead_letters {where}"
         f" ORDER BY time DESC, dead_letter_id LIMIT {int(limit)}",
     )
@@ -69,10 +71,13 @@ def show_letter(target: Target, dead_letter_id: str) -> Shown:
     """
     given = dead_letter_id.lower()
     if not _ID.fullmatch(given):
-        raise ClickHouseError(f"{dead_letter_id!r} is no id of a dead letter: take it from `dead-letters list`")
+        raise ClickHouseError(
+            f"{dead_letter_id!r} is no id of a dead letter: take it from `dead-letters list`"
+        )
     rows = _ask(
         target,
-        "SELECT dead_letter_id, toUnixTimestamp64Milli(time), stage, cause, source, '', payload_size, detail,"
+        "SELECT dead_letter_id, toUnixTimestamp64Milli(time), stage, cause, source,"  # noqa: S608 - checked above
+        " '', payload_size, detail,"
         f" base64Encode(payload) FROM dead_letters WHERE startsWith(dead_letter_id, '{given}') LIMIT 2",
     )
     if len(rows) != 1:
@@ -95,5 +100,7 @@ def _listed(row: list[Any]) -> Listed:
 
 def _word(text: str) -> str:
     if not _WORD.fullmatch(text):
-        raise ClickHouseError(f"{text!r} is no stage or cause: see `ses-streams dead-letters list` for those there are")
+        raise ClickHouseError(
+            f"{text!r} is no stage or cause: see `ses-streams dead-letters list` for those there are"
+        )
     return text

@@ -145,7 +145,8 @@ def query(address: str, token: str, sql: str, fmt: str = "TabSeparated") -> Iter
             yield piece
     except (http.client.HTTPException, OSError) as error:
         raise ClickHouseError(
-            f"the instance's ClickHouse at {address} broke off ({error or type(error).__name__}): is it still running?"
+            f"the instance's ClickHouse at {address} broke off ({error or type(error).__name__}):"
+            " is it still running?"
         ) from error
     finally:
         connection.close()

@@ -34,10 +34,13 @@ _SETTINGS: Final[dict[str, Any]] = {
     # A replayed archive has events of hundreds of months in one insert.
     "max_partitions_per_insert_block": 0,
     "throw_on_max_partitions_per_insert_block": 0,
+    # Merging copies already within the insert is half of its time; background merges and FINAL do it anyway.
+    "optimize_on_insert": 0,
 }
 
-# ClickHouse error codes that say the data will never be taken: Avro that does not parse, types and values that do
-# not fit. Everything else (no answer, no space, too many parts, a missing table or right) passes, or a person cures it.
+# ClickHouse error codes that say the data will never be taken: Avro that does not parse, types and values
+# that do not fit. Everything else (no answer, no space, too many parts, a missing table or right) passes, or
+# a person cures it.
 _BAD_DATA: Final = frozenset(
     {
         6,  # CANNOT_PARSE_TEXT

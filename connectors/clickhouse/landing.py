@@ -1,7 +1,7 @@
 """`Lander`: puts a batch of Kafka records into ClickHouse, whatever it takes; runs in a thread of its own.
 
-ClickHouse away: the same batch again, with backoff, until it takes it or the process is told to stop. Rows that
-ClickHouse will never take are found by halving, and end in `dead_letter_rows`.
+ClickHouse away: the same batch again, with backoff, until it takes it or the process is told to stop. Rows
+that ClickHouse will never take are found by halving, and end in `dead_letter_rows`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Retry:
     """Short enough that minutes of outage end soon after it does."""
 
     def pause(self, attempt: int) -> float:
-        """Seconds to wait after the n-th failure (from 0): doubled each time, and up to half of it left to chance."""
+        """Seconds to wait after the n-th failure (from 0): doubled each time, half of it left to chance."""
         whole = min(self.longest_s, self.first_s * 2.0 ** min(attempt, 16))
         return whole * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
 
@@ -98,7 +98,7 @@ class _Work:
     letters: list[DeadLetter] = field(default_factory=list)
 
 
-def receive(
+def receive(  # noqa: PLR0917 - a Kafka record's own parts
     topic: str, partition: int, offset: int, timestamp: int, value: bytes | None, framing: Framing
 ) -> Arrival:
     """Open a Kafka record's block."""
@@ -179,7 +179,7 @@ class Lander:
         while True:
             try:
                 insert()
-            except Exception as error:  # noqa: BLE001 - the transport under the client raises its own kinds
+            except Exception as error:  # the transport under the client has kinds of its own
                 if refuses_data(error):
                     self.trouble = ""
                     return error
@@ -237,8 +237,8 @@ class Limits:
         many = self._letters >= self.at_least and self._letters > self.share * self._rows
         if many or self._run >= self.in_a_row:
             raise ClickHouseError(
-                f"the sink stopped: {self._letters} of this minute's {self._rows} rows could not be inserted; see"
-                " `ses-streams dead-letters list --stage sink`, cure it and start again (nothing is lost)"
+                f"the sink stopped: {self._letters} of this minute's {self._rows} rows could not be inserted;"
+                " see `ses-streams dead-letters list --stage sink`, cure it and start again (nothing is lost)"
             )
 
 

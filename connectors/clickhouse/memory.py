@@ -19,8 +19,8 @@ _KEY_BYTES: Final = 8
 
 # Copies that have not been merged yet only repeat a key, so no FINAL: that is most of the time.
 _SEEN: Final = (
-    "SELECT bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))), toUInt64(tagged))"
-    " FROM event_rows"
+    "SELECT bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))),"
+    " toUInt64(tagged)) FROM event_rows"
 )
 _COUNTERS: Final = (
     f"SELECT dimension, value, toUnixTimestamp64Second(toDateTime64(hour, 0, 'UTC')), {', '.join(COUNTERS)}"  # noqa: S608

@@ -9,8 +9,8 @@ from connectors.clickhouse.statements import split
 from connectors.errors import ClickHouseError
 from schemas.clickhouse import Migration, migrations
 
-# Rows of it never contradict each other: a name goes with the checksum of a file that never changes. So two runs
-# at once only record the same thing twice.
+# Rows of it never contradict each other: a name goes with the checksum of a file that never changes. So two
+# runs at once only record the same thing twice.
 _RECORD = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -26,8 +26,8 @@ ORDER BY name
 def migrate(client: Client) -> tuple[str, ...]:
     """Apply what has not been applied to the client's database, in order.
 
-    Safe to run again, after a crash half-way, and by several processes at once: every statement of a migration
-    changes nothing where it has been applied, and a migration is recorded after its last statement.
+    Safe to run again, after a crash half-way, and by several processes at once: every statement of a
+    migration changes nothing where it has been applied, and a migration is recorded after its last statement.
 
     Returns:
         The names of the migrations applied now.
@@ -45,8 +45,8 @@ def _apply(client: Client, migration: Migration, known: dict[str, str]) -> bool:
     if (applied := known.get(migration.name)) is not None:
         if applied != checksum:
             raise ClickHouseError(
-                f"{migration.name} was applied in another form: this database was migrated by another release of"
-                " ses-streams; use that release, or another database"
+                f"{migration.name} was applied in another form: this database was migrated by another release"
+                " of ses-streams; use that release, or another database"
             )
         return False
     for statement in split(migration.text):

@@ -1,12 +1,13 @@
 """Queries that can only read: what is let through, and chdb handles that refuse the rest.
 
-chdb honours `readonly = 1` for statements and for most table functions, but not for everything that reaches outside
-the tables: `INTO OUTFILE` writes files, the function `file` and `DESCRIBE TABLE file(…)` read them, `python` reads
-this process. So the words are looked at as well.
+chdb honours `readonly = 1` for statements and for most table functions, but not for everything that reaches
+outside the tables: `INTO OUTFILE` writes files, the function `file` and `DESCRIBE TABLE file(…)` read them,
+`python` reads this process. So the words are looked at as well.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.clickhouse.client import sentence
@@ -35,7 +36,7 @@ _STREAMABLE: Final = frozenset({"select", "with", "from", "("})
 _STREAMED: Final = frozenset(
     {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow", "JSONCompactEachRow"}
 )
-"""Formats without head and foot: chdb makes each block a complete document, so only these can be put together."""
+"""Formats without head and foot: chdb makes each block a whole document, so only these can be joined."""
 
 
 def checked(sql: str, forbidden: frozenset[str] = _OUTSIDE) -> str:
@@ -66,7 +67,7 @@ def checked(sql: str, forbidden: frozenset[str] = _OUTSIDE) -> str:
 
 
 def _check_words(said: list[Token], forbidden: frozenset[str]) -> None:
-    for token, following in zip(said, said[1:], strict=False):
+    for token, following in pairwise(said):
         if token.kind not in ("word", "quoted"):
             continue
         if following.text == "(" and token.kind == "quoted":
@@ -81,7 +82,7 @@ def _check_words(said: list[Token], forbidden: frozenset[str]) -> None:
 def own_format(sql: str) -> str:
     """The format that a statement itself asks for, else empty."""
     said = [token for token in tokens(sql) if token.kind != "space"]
-    for token, following in zip(said[::-1][1:], said[::-1], strict=False):
+    for token, following in reversed(list(pairwise(said))):
         if token.kind == "word" and token.name == "format" and following.kind == "word":
             return following.text
     return ""
@@ -131,7 +132,7 @@ class Reader:
             handle.query("SET readonly = 1")
         except (RuntimeError, ValueError, OSError) as error:
             raise ClickHouseError(
-                f"cannot read ClickHouse's files in {self._path} (is another process using them?): {sentence(error)}"
+                f"cannot read ClickHouse's files in {self._path} (in use elsewhere?): {sentence(error)}"
             ) from error
         return handle
 

@@ -1,6 +1,7 @@
-"""What `rate_rows` should hold, counted in SQL from `event_rows`: the rules of `pipelines.counting.count` again.
+"""What `rate_rows` should hold, counted in SQL from `event_rows` by the rules of `pipelines.counting.count`.
 
-Said twice on purpose: the one streams and remembers, the other sees everything at once, and each is the other's test.
+Said twice on purpose: the one streams and remembers, the other sees everything at once, and each is the
+other's test.
 """
 
 from __future__ import annotations

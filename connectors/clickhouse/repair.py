@@ -1,8 +1,8 @@
 """`repair`: make `rate_rows` say what `event_rows` holds.
 
-After an unclean stop of an embedded instance the two can differ: rows of rates land without the events they count
-(those come again from their source), or the other way round. Only cohort hours that something landed in since the
-last clean stop can be off, so only those are recounted: seconds, however long the history.
+After an unclean stop of an embedded instance the two can differ: rows of rates land without the events they
+count (those come again from their source), or the other way round. Only cohort hours that something landed in
+since the last clean stop can be off, so only those are recounted: seconds, however long the history.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ def repair(client: Client, now_us: int, *, everything: bool = False) -> Repaired
 
     Args:
         client: of a migrated database.
-        now_us: microseconds since the epoch: versions of corrected rows are at least this, as the worker's are.
+        now_us: microseconds since the epoch: corrected rows get at least this version, like the worker's.
         everything: recount all hours, whatever is on record.
     """
-    began = client.command("SELECT toString(now64(3, 'UTC'))")
+    (began,) = client.query("SELECT now64(3, 'UTC')").first_row
     hours = None if everything else _touched(client)
     ranges = None if hours is None else _ranges(hours)
     wrong = [] if ranges == [] else client.query(differences_sql(ranges)).result_rows
     for start in range(0, len(wrong), _ROWS_AT_ONCE):
         _correct(client, wrong[start : start + _ROWS_AT_ONCE], now_us)
-    client.command(f"INSERT INTO clean_stops (time) VALUES ('{began}')")
+    client.insert("clean_stops", [[began]], column_names=["time"])
     if wrong:
         LOG.warning("%d rows of rates did not agree with the events: corrected", len(wrong))
     return Repaired(None if hours is None else len(hours), len(wrong))
@@ -68,9 +68,9 @@ def mark_clean_stop(client: Client) -> None:
 
 
 def differences_sql(hours: Sequence[Hours] | None = None) -> str:
-    """A query of the rows of rates that are off: dimension, value, hour, stored version (0: none), right counters.
+    """A query of the rows of rates that are off: dimension, value, hour, stored version, right counters.
 
-    A stored row that should not be comes with zeros.
+    A stored row that should not be comes with zeros; one that is missing has version 0.
     """
     right = ", ".join(f"sum(w_{name}) AS {name}" for name in COUNTERS)
     wanted = ", ".join(f"{name} AS w_{name}, 0 AS h_{name}" for name in COUNTERS)
@@ -98,10 +98,12 @@ def _touched(client: Client) -> list[int] | None:
     if not known:
         return None
     after = f"landed >= toDateTime64('{since}', 3, 'UTC') - {_MARGIN}"
-    found = client.query(
-        f"SELECT DISTINCT intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * 3600 AS h FROM event_rows WHERE {after}"
-        f" UNION DISTINCT SELECT DISTINCT toUnixTimestamp64Second(hour) AS h FROM rate_rows WHERE {after}"
+    query = (
+        "SELECT DISTINCT intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * 3600 AS h FROM event_rows"  # noqa: S608 - a time of ours
+        f" WHERE {after} UNION DISTINCT"
+        f" SELECT DISTINCT toUnixTimestamp64Second(hour) AS h FROM rate_rows WHERE {after}"
     )
+    found = client.query(query)
     return sorted(int(row[0]) for row in found.result_rows)
 
 

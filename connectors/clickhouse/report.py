@@ -87,7 +87,9 @@ def report(target: Target, campaigns: int = 20) -> Report:
             " FROM campaign_health GROUP BY campaign ORDER BY campaign",
         )
     )
-    causes = _ask(target, "SELECT stage, cause, count() FROM dead_letters GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2")
+    causes = _ask(
+        target, "SELECT stage, cause, count() FROM dead_letters GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+    )
     ((events,),) = _ask(target, "SELECT count() FROM events")
     paths = _ask(target, "SELECT arrayJoin(paths) AS path, count() FROM events GROUP BY path ORDER BY path")
     return Report(
@@ -105,19 +107,24 @@ def render(found: Report) -> str:
     if found.campaigns:
         header = ("campaign", "sends", "deliveries", "complaint rate (95 %)", "hard-bounce rate (95 %)")
         body = [
-            (each.name, f"{each.sends:,}", f"{each.deliveries:,}", _shown(each.complaint_rate),
-             _shown(each.hard_bounce_rate))
+            (
+                each.name,
+                f"{each.sends:,}",
+                f"{each.deliveries:,}",
+                _shown(each.complaint_rate),
+                _shown(each.hard_bounce_rate),
+            )
             for each in found.campaigns
         ]
         sections.append(_table([header, *body]))
         if found.more_campaigns:
             sections[-1] += f"\nand {found.more_campaigns:,} more campaigns"
     if found.paths:
-        body = [(each.name, f"{each.events:,}", f"{each.missed:,}") for each in found.paths]
-        sections.append(_table([("path", "events", "missed"), *body]))
+        paths = [(each.name, f"{each.events:,}", f"{each.missed:,}") for each in found.paths]
+        sections.append(_table([("path", "events", "missed"), *paths]))
     if found.causes:
-        body = [(f"{each.stage}: {each.cause}", f"{each.letters:,}") for each in found.causes]
-        sections.append(_table([("dead letters", "records"), *body]))
+        causes = [(f"{each.stage}: {each.cause}", f"{each.letters:,}") for each in found.causes]
+        sections.append(_table([("dead letters", "records"), *causes]))
     else:
         sections.append("no dead letters")
     return "\n\n".join(sections) + "\n"
@@ -128,10 +135,14 @@ def _campaigns(rows: Sequence[Sequence[Any]]) -> list[Campaign]:
     sends, _, eligible, complaints, hard = counts.T
     complaint, bounce = _rates(complaints, eligible), _rates(hard, sends)
     every = [
-        Campaign(str(row[0]), *(int(each) for each in numbers[:4]), rate, int(numbers[4]), hard_rate)
-        for row, numbers, rate, hard_rate in zip(rows, counts, complaint, bounce, strict=True)
+        Campaign(str(row[0]), sent, delivered, of, complained, rate, bounced, hard_rate)
+        for row, (sent, delivered, of, complained, bounced), rate, hard_rate in zip(
+            rows, counts.tolist(), complaint, bounce, strict=True
+        )
     ]
-    return sorted(every, key=lambda each: (-(each.complaint_rate.low if each.complaint_rate else -1), -each.sends))
+    return sorted(
+        every, key=lambda each: (-(each.complaint_rate.low if each.complaint_rate else -1), -each.sends)
+    )
 
 
 def _rates(hits: np.ndarray[Any, Any], trials: np.ndarray[Any, Any]) -> list[Rate | None]:

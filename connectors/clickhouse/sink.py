@@ -1,8 +1,8 @@
 """The sink: Kafka to ClickHouse in large inserts, committed after ClickHouse has them.
 
-The consumer's thread only polls, gathers and commits; inserts run in a thread of their own, one at a time, while the
-next batch gathers. So heart-beats go on however long ClickHouse is away, and what waits is bounded: beyond
-`Policy.max_bytes` the partitions are paused.
+The consumer's thread only polls, gathers and commits; inserts run in a thread of their own, one at a time,
+while the next batch gathers. So heart-beats go on however long ClickHouse is away, and what waits is bounded:
+beyond `Policy.max_bytes` the partitions are paused.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger(__name__)
 _SESSION_MS: Final = 10_000
 """Below it Apache Kafka's default (6 s) refuses; much above it a killed sink's partitions wait for nobody."""
+_SHORTEST_SESSION_MS: Final = 2000
 _LATENCIES: Final = 1024
 _COMMIT_MS: Final = 5000
 _GONE_ON: Final = (
@@ -50,8 +51,8 @@ class Policy:
 
     rows: int = 50_000
     linger_s: float = 0.5
-    """How long the first row of a batch waits for company. ClickHouse wants about an insert a second at most; below
-    it, parts pile up faster than they merge."""
+    """How long the first row of a batch waits for company. ClickHouse wants few inserts a second: with more,
+    parts pile up faster than they merge."""
     max_bytes: int = 128 * 1024 * 1024
     """Gathered and not landed; beyond it the consumer is paused."""
     stop_s: float = 20.0
@@ -74,7 +75,7 @@ class Numbers:
     trouble: str = ""
     """What ClickHouse says while it takes nothing."""
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
-    """Seconds from Kafka's timestamp of a batch's oldest record until ClickHouse had it: one for each batch."""
+    """Seconds from Kafka's timestamp of a batch's oldest record until ClickHouse had it, for each batch."""
 
 
 @dataclass(slots=True)
@@ -199,8 +200,8 @@ class Sink:
 
         1. ClickHouse has every row of the batch, or its dead letter: `land` has returned.
         2. The limits of rejections are kept, else the process stops here and the batch comes again.
-        3. The group has not rebalanced since the first record was polled, else another member may have read on
-           from the old offsets, and the batch comes again; tables merge, so that changes nothing.
+        3. The group has not rebalanced since the first record was polled, else another member may have read
+           on from the old offsets, and the batch comes again; tables merge, so that changes nothing.
         4. The next offset of every partition of the batch is committed, waiting for Kafka's answer.
 
         A crash before 4 repeats the batch.
@@ -216,7 +217,7 @@ class Sink:
             self._pay(consumer)
 
     def _pay(self, consumer: Any) -> None:
-        """Commit what has landed. A broker that is away is asked again: until then nothing more is lost than time."""
+        """Commit what has landed. A broker that is away is asked again a little later."""
         offsets = {where: OffsetAndMetadata(offset, "", -1) for where, offset in self._owed.items()}
         self._pay_again = time.monotonic() + _PAY_AGAIN_S
         try:
@@ -266,11 +267,12 @@ class Sink:
             end = consumer.highwater(where)
             if end is not None:
                 landed = self._landed.get(where)
-                total += max(0, end - (landed if landed is not None else consumer.position(where, timeout_ms=100) or 0))
+                start = consumer.position(where, timeout_ms=100) or 0 if landed is None else landed
+                total += max(0, end - start)
         return total
 
     def _rebalanced(self) -> None:
-        """Forget what has not landed: whoever owns the partitions now reads it again from the committed offsets."""
+        """Forget what has not landed: who owns the partitions now reads it again."""
         self._generation += 1
         self._batch = _Batch(generation=self._generation)
         self._owed = {}
@@ -290,7 +292,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         if revoked:
             self._sink._rebalanced()  # noqa: SLF001 - a part of the sink
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         self._sink._own()  # noqa: SLF001
 
 
@@ -303,7 +305,7 @@ def consumer_options(kafka: Kafka) -> dict[str, Any]:
         "auto_offset_reset": "earliest",
         # kafka-python joins with it as the group's rebalance timeout.
         "max_poll_interval_ms": rebalance,
-        "session_timeout_ms": min(_SESSION_MS, rebalance) if rebalance < 6000 else _SESSION_MS,  # noqa: PLR2004
+        "session_timeout_ms": min(_SESSION_MS, max(rebalance, _SHORTEST_SESSION_MS)),
         "heartbeat_interval_ms": min(3000, rebalance // 3),
         "max_poll_records": 500,
         "fetch_max_bytes": 32 * 1024 * 1024,

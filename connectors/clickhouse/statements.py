@@ -57,7 +57,7 @@ def tokens(sql: str) -> Iterator[Token]:
 
 
 def split(sql: str) -> list[str]:
-    """The statements of a script: parted by `;` outside strings and comments; those of comments alone left out.
+    """The statements of a script: parted by `;` outside strings and comments; mere comments are left out.
 
     Raises:
         ClickHouseError: if a string, identifier or comment does not end.

@@ -98,7 +98,9 @@ def contents(client: Client) -> Callable[[str], str]:
     """All rows of a view as text, sorted."""
 
     def read(view: str) -> str:
-        lines: list[str] = client.raw_query(f"SELECT * FROM {view}", fmt="JSONEachRow").decode(errors="replace").splitlines()
+        lines: list[str] = (
+            client.raw_query(f"SELECT * FROM {view}", fmt="JSONEachRow").decode(errors="replace").splitlines()
+        )
         return "\n".join(sorted(lines))
 
     return read

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -19,6 +18,7 @@ from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.embedded
 
@@ -71,7 +71,7 @@ def test_a_large_result_comes_whole(through: Through) -> None:
         "SELECT * FROM file('{secret}', 'TSV', 'a String')",
         "SELECT file('{secret}')",
         "SELECT `file`('{secret}')",
-        'SELECT "file" /**/ (\'{secret}\')',
+        "SELECT \"file\" /**/ ('{secret}')",
         "SELECT FILE('{secret}')",
         "SELECT `fil\\x65`('{secret}')",
         "DESCRIBE TABLE file('{secret}')",
@@ -139,7 +139,9 @@ def test_no_data_is_a_sentence(tmp_path: Path) -> None:
         list(run_sql("SELECT 1", "TSV", f"chdb://{tmp_path / 'none'}"))
 
 
-def test_the_memory_holds_every_event_and_the_newest_counters(through: Through, insert: Any, event: Any) -> None:
+def test_the_memory_holds_every_event_and_the_newest_counters(
+    through: Through, insert: Any, event: Any
+) -> None:
     rows = [event(n << 64, tagged=n % 2 == 0, arrival_id=n) for n in range(1, 5)]
     insert("ses.events", rows + rows[:2])
     cell = {"dimension": "campaign", "value": 'a"b\té', "hour": 7_226_582_400}
@@ -147,9 +149,7 @@ def test_the_memory_holds_every_event_and_the_newest_counters(through: Through, 
     insert("ses.rates", [{"dimension": "account", "value": "none", "hour": 0, "version": 11}])
     memory = ClickHouseMemory(through)
     seen = {int(key) for keys in memory.seen() for key in keys}
-    wanted = {
-        int.from_bytes(row["event_id"][:8], "little") & ~1 | int(row["tagged"]) for row in rows
-    }
+    wanted = {int.from_bytes(row["event_id"][:8], "little") & ~1 | int(row["tagged"]) for row in rows}
     assert seen == wanted
     assert list(memory.counters()) == [("campaign", 'a"b\té', 7_226_582_400, (3, *[0] * 13, 1))]
     assert memory.last_version() == 11
@@ -161,12 +161,20 @@ def test_an_empty_memory(through: Through) -> None:
 
 
 def test_the_report_shows_campaigns_paths_and_dead_letters(through: Through, insert: Any, event: Any) -> None:
-    insert("ses.events", [event(1, path="sns"), event(1, path="firehose", arrival_id=5), event(2, path="sns")])
+    insert(
+        "ses.events", [event(1, path="sns"), event(1, path="firehose", arrival_id=5), event(2, path="sns")]
+    )
     cell = {"dimension": "campaign", "version": 1, "hour": 0}
     insert("ses.rates", [cell | {"value": "fine", "sends": 1000, "eligible": 900, "complaints": 1}])
-    insert("ses.rates", [cell | {"value": "bad", "sends": 100, "suppressed": 50, "eligible": 40, "complaints": 20}])
+    insert(
+        "ses.rates",
+        [cell | {"value": "bad", "sends": 100, "suppressed": 50, "eligible": 40, "complaints": 20}],
+    )
     insert("ses.rates", [cell | {"value": "bad", "hour": 3600, "sends": 10, "deliveries": 7}])
-    insert("ses.dead-letter", [dict(dead_letter(time=0, stage="parse", cause="x", detail="", source="", payload=b""))])
+    insert(
+        "ses.dead-letter",
+        [dict(dead_letter(time=0, stage="parse", cause="x", detail="", source="", payload=b""))],
+    )
     found = report(through, campaigns=2)
     assert [each.name for each in found.campaigns] == ["bad", "fine"]
     worst = found.campaigns[0]
@@ -175,7 +183,10 @@ def test_the_report_shows_campaigns_paths_and_dead_letters(through: Through, ins
     assert worst.complaint_rate.value == 0.5
     # Clopper and Pearson's limits of 20 in 40, from a table.
     assert (round(worst.complaint_rate.low, 3), round(worst.complaint_rate.high, 3)) == (0.338, 0.662)
-    assert [(each.name, each.events, each.missed) for each in found.paths] == [("firehose", 1, 1), ("sns", 2, 0)]
+    assert [(each.name, each.events, each.missed) for each in found.paths] == [
+        ("firehose", 1, 1),
+        ("sns", 2, 0),
+    ]
     assert [(each.stage, each.cause, each.letters) for each in found.causes] == [("parse", "x", 1)]
     assert "50.000% (33.802% to 66.198%)" in render(found)
 
@@ -183,7 +194,14 @@ def test_the_report_shows_campaigns_paths_and_dead_letters(through: Through, ins
 def test_dead_letters_are_listed_and_shown_with_their_bytes(through: Through, insert: Any) -> None:
     def letter(stage: str, time: int, payload: bytes) -> dict[str, Any]:
         return dict(
-            dead_letter(time=time, stage=stage, cause="odd", detail="first\nsecond", source="file:///a", payload=payload)
+            dead_letter(
+                time=time,
+                stage=stage,
+                cause="odd",
+                detail="first\nsecond",
+                source="file:///a",
+                payload=payload,
+            )
         )
 
     insert("ses.dead-letter", [letter("parse", 1000, b"\xff\0{"), letter("sink", 2000, b"x")])

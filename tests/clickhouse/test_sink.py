@@ -158,7 +158,10 @@ def test_an_outage_loses_nothing_and_commits_nothing(
     running = start(moody)
     for block in range(6):
         send(topics.EVENTS, encode("ses_event", [event(block * 3 + n) for n in range(3)]), block % 2)
-    send(topics.RATES, encode("rate_row", [{"dimension": "d", "value": "v", "hour": 0, "version": 1, "sends": 1}]))
+    send(
+        topics.RATES,
+        encode("rate_row", [{"dimension": "d", "value": "v", "hour": 0, "version": 1, "sends": 1}]),
+    )
     until(lambda: moody.failures >= 3)
     assert running.sink.numbers.commits == 0
     moody.away = False
@@ -200,7 +203,9 @@ def test_poison_is_found_down_to_the_row_and_the_rest_lands(
     running.join()
     assert running.error is None
     assert number(client, "events") == 40
-    letters = client.query("SELECT cause, source, payload_size FROM dead_letters ORDER BY cause, source").result_rows
+    letters = client.query(
+        "SELECT cause, source, payload_size FROM dead_letters ORDER BY cause, source"
+    ).result_rows
     assert [row[0] for row in letters] == ["refused_by_clickhouse", "unreadable_block", "unreadable_block"]
     assert letters[0][1] == "kafka://ses.events/0/0"
     assert letters[0][2] == len(encode("ses_event", rows[17:18])) - 12
@@ -256,7 +261,7 @@ def test_two_sinks_share_the_partitions_and_land_everything(
         (Landed(rows=100_000, letters=100, longest_run=100), True),
     ],
 )
-def test_limits(landed: Landed, stops: bool) -> None:
+def test_limits(landed: Landed, *, stops: bool) -> None:
     limits = Limits()
     if stops:
         with pytest.raises(ClickHouseError):

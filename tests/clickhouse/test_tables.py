@@ -39,7 +39,11 @@ def _pool(event: Any) -> dict[str, list[dict[str, Any]]]:
         for version in (1, 2, 3)
     ]
     letters = [
-        dict(dead_letter(time=time, stage="parse", cause="bad", detail="d", source="s", payload=bytes([n, 255])))
+        dict(
+            dead_letter(
+                time=time, stage="parse", cause="bad", detail="d", source="s", payload=bytes([n, 255])
+            )
+        )
         for n in range(3)
         for time in (5000, 6000)
     ]
@@ -53,7 +57,7 @@ def test_no_repetition_order_or_grouping_of_inserts_changes_a_view(
 ) -> None:
     pool = _pool(event)
 
-    def fill(repeat: bool) -> list[str]:
+    def fill(*, repeat: bool) -> list[str]:
         for table in TABLES:
             client.command(f"TRUNCATE TABLE {table} SYNC")
         for topic, rows in pool.items():
@@ -70,7 +74,9 @@ def test_no_repetition_order_or_grouping_of_inserts_changes_a_view(
     assert fill(repeat=True) == fill(repeat=False)
 
 
-def test_an_event_is_one_row_that_prefers_what_the_tagged_copy_says(client: Any, event: Any, insert: Any) -> None:
+def test_an_event_is_one_row_that_prefers_what_the_tagged_copy_says(
+    client: Any, event: Any, insert: Any
+) -> None:
     untagged = event(1, campaign="", tagged=False, origin="notification", path="sns", arrival_id=7)
     tagged = event(1, path="firehose", arrival_id=8, tags=[{"name": "k", "values": ["v", "w"]}])
     insert("ses.events", [untagged])
@@ -89,7 +95,8 @@ def test_one_insert_takes_events_of_hundreds_of_months(client: Any, event: Any, 
     months = [631_152_000_000 + month * 2_629_800_000 for month in range(0, 209 * 12, 7)]
     insert("ses.events", [event(n, sent_time=at, event_time=at) for n, at in enumerate(months)])
     rows = client.query(
-        "SELECT count(), toString(min(sent_time)), toYear(max(sent_time)) FROM events WHERE sent_time < '2199-01-01'"
+        "SELECT count(), toString(min(sent_time)), toYear(max(sent_time)) FROM events"
+        " WHERE sent_time < '2199-01-01'"
     ).result_rows
     assert rows == [(len(months), "1990-01-01 00:00:00.000", 2198)]
 
@@ -99,26 +106,30 @@ def test_columns_lead_as_documented(client: Any) -> None:
         return [row[0] for row in client.query(f"DESCRIBE {view}").result_rows]
 
     assert " ".join(columns("events")).startswith(
-        "event_id event_type event_time sent_time message_id account region configuration_set tenant from_domain"
-        " feedback_a feedback_b feedback_c campaign recipients bounce_type bounce_subtype complaint_type smtp_reply"
-        " tags origin paths arrivals"
+        "event_id event_type event_time sent_time message_id account region configuration_set tenant"
+        " from_domain feedback_a feedback_b feedback_c campaign recipients bounce_type bounce_subtype"
+        " complaint_type smtp_reply tags origin paths arrivals"
     )
-    assert columns("campaign_health") == (
-        "campaign hour sends deliveries eligible complaints complaint_rate complaint_rate_low complaint_rate_high"
-        " hard_bounces hard_bounce_rate soft_bounces opens clicks machine_opens unsubscribes replies"
-    ).split()
+    assert " ".join(columns("campaign_health")) == (
+        "campaign hour sends deliveries eligible complaints complaint_rate complaint_rate_low"
+        " complaint_rate_high hard_bounces hard_bounce_rate soft_bounces opens clicks machine_opens"
+        " unsubscribes replies"
+    )
     assert columns("rates")[:3] == ["dimension", "value", "hour"]
     assert set(COUNTERS) <= set(columns("rates"))
     assert columns("dead_letters")[:6] == ["time", "stage", "cause", "detail", "source", "payload"]
     assert not {"landed", "now"} & {name for view in VIEWS for name in columns(view)}
 
 
-def test_rates_are_net_of_the_suppressed_never_above_one_and_null_without_data(client: Any, insert: Any) -> None:
+def test_rates_are_net_of_the_suppressed_never_above_one_and_null_without_data(
+    client: Any, insert: Any
+) -> None:
     base = {"dimension": "campaign", "hour": 7_226_582_400, "version": 1}
     insert(
         "ses.rates",
         [
-            base | {"value": "a", "sends": 10, "suppressed": 4, "hard_bounces": 3, "eligible": 4, "complaints": 1},
+            base
+            | {"value": "a", "sends": 10, "suppressed": 4, "hard_bounces": 3, "eligible": 4, "complaints": 1},
             base | {"value": "b", "sends": 2, "suppressed": 3, "complaints": 5},
             base | {"value": "c", "eligible": 2, "complaints": 3},
             base | {"value": "gone", "version": 1, "sends": 5},
@@ -126,7 +137,8 @@ def test_rates_are_net_of_the_suppressed_never_above_one_and_null_without_data(c
         ],
     )
     found = client.query(
-        "SELECT campaign, toString(hour), sends, complaint_rate, hard_bounce_rate FROM campaign_health ORDER BY campaign"
+        "SELECT campaign, toString(hour), sends, complaint_rate, hard_bounce_rate FROM campaign_health"
+        " ORDER BY campaign"
     ).result_rows
     assert found == [
         ("a", "2199-01-01 00:00:00", 6, 0.25, 0.5),
@@ -147,15 +159,17 @@ def test_a_migration_that_died_half_way_is_finished(client: Any, insert: Any, ev
     client.command("DROP VIEW campaign_health")
     client.command("TRUNCATE TABLE schema_migrations")
     assert len(migrate(client)) == 6
-    assert client.query("SELECT (SELECT count() FROM events), count() FROM campaign_health").result_rows == [(1, 0)]
+    assert client.query("SELECT (SELECT count() FROM events), count() FROM campaign_health").result_rows == [
+        (1, 0)
+    ]
 
 
 def test_a_missing_database_is_a_sentence(engine: Path) -> None:
-    with pytest.raises(ClickHouseError, match="no database nowhere: run `ses-streams migrate`"):
+    with pytest.raises(ClickHouseError, match="no database nowhere: run `ses-streams migrate"):
         open_client(f"chdb://{engine}", database="nowhere")
 
 
 def test_an_unreachable_server_is_a_sentence_without_the_password() -> None:
-    with pytest.raises(ClickHouseError, match="127.0.0.1:1 does not answer") as caught:
+    with pytest.raises(ClickHouseError, match=r"127\.0\.0\.1:1 does not answer") as caught:
         open_client("clickhouse://me:hunter2@127.0.0.1:1/ses")
     assert "hunter2" not in str(caught.value)
