@@ -142,8 +142,8 @@ def _outlet(app: faust.App, config: WorkerConfig, name: str) -> Outlet:
 
 def _sender(topic: Any) -> Send:
     async def send(blocks: Sequence[tuple[int, bytes]]) -> None:
-        # One after the other: a block that arrived without the one before it would set marks beyond deltas that
-        # were never applied. There is seldom more than one.
+        # One after the other: a block that arrived without the one before it would set marks beyond deltas
+        # that were never applied. There is seldom more than one.
         async def in_order(partition: int, values: Sequence[bytes]) -> None:
             for value in values:
                 await (await topic.send(value=value, partition=partition))

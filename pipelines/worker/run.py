@@ -14,6 +14,8 @@ from pipelines.worker.errors import Stalled, WorkerError
 from pipelines.worker.topics import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import faust
 
     from pipelines.counting.memory import Memory
@@ -36,13 +38,18 @@ def run_worker(config: WorkerConfig, memory: Memory | None) -> int:
     try:
         prepare(config, tables=memory is None)
         app = create_app(config, memory=memory)
-        return asyncio.run(_run(app, config))
     except WorkerError as error:
         _log.critical("%s", error)
         return error.exit_code
+    hard_exit = threading.Timer(config.stop_s, _end, [config.stop_s])
+    hard_exit.daemon = True
+    try:
+        return asyncio.run(_run(app, config, hard_exit.start))
+    finally:
+        hard_exit.cancel()
 
 
-async def _run(app: faust.App, config: WorkerConfig) -> int:
+async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,7 +66,7 @@ async def _run(app: faust.App, config: WorkerConfig) -> int:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         failure = app.crash_reason or _failure([start, *tasks])
     finally:
-        _hard_exit_after(config.stop_s)
+        stopping()
     await app.stop()
     for task in (start, *tasks):
         task.cancel()
@@ -122,13 +129,7 @@ def _lag(app: faust.App, progress: Progress) -> bool:
     return False
 
 
-def _hard_exit_after(stop_s: float) -> None:
-    """End the process when stopping hangs; nothing unacknowledged is lost by it."""
-
-    def end() -> None:
-        _log.critical("The worker did not stop within %.0f s and is ended.", stop_s)
-        os._exit(HARD_EXIT)
-
-    timer = threading.Timer(stop_s, end)
-    timer.daemon = True
-    timer.start()
+def _end(stop_s: float) -> None:
+    """End the process, for stopping hangs; nothing unacknowledged is lost by it."""
+    _log.critical("The worker did not stop within %.0f s and is ended.", stop_s)
+    os._exit(HARD_EXIT)

@@ -1,0 +1,93 @@
+"""Liveness is progress while there is lag; batches are acknowledged in order, after their step, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.worker import run
+from pipelines.worker.batches import Pace, Progress, drive
+from pipelines.worker.errors import Stalled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TP = SimpleNamespace(topic="events", partition=0)
+
+
+def app(*, highwater: int, rebalancing: bool = False) -> Any:
+    consumer = SimpleNamespace(assignment=lambda: {TP}, highwater=lambda _: highwater, started=True)
+    return SimpleNamespace(consumer=consumer, topics_read={"events"}, rebalancing=rebalancing)
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.005)
+
+
+async def test_lag_without_progress_ends_the_worker() -> None:
+    progress = Progress(done=5, next_offsets={("events", 0): 5})
+    with pytest.raises(Stalled, match="though records wait"):
+        await asyncio.wait_for(run._watch(app(highwater=9), progress, 0.02), 5)
+
+
+@pytest.mark.parametrize("calm", [app(highwater=5), app(highwater=9, rebalancing=True)])
+async def test_nothing_to_do_is_no_stall(calm: Any) -> None:
+    progress = Progress(done=5, next_offsets={("events", 0): 5})
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(run._watch(calm, progress, 0.02), 0.2)
+
+
+class Stream:
+    """A stream of so many events that records its acks."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.acked: list[int] = []
+        self.silent = False
+
+    def noack(self) -> Stream:
+        self.silent = True
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        for offset in range(self.number):
+            yield SimpleNamespace(message=SimpleNamespace(topic="events", partition=0, offset=offset))
+        await asyncio.Event().wait()
+
+    async def ack(self, event: Any) -> None:
+        self.acked.append(event.message.offset)
+
+
+async def test_acks_are_in_order_and_a_failed_batch_has_none() -> None:
+    stream, progress, sizes = Stream(25), Progress(), []
+
+    async def step(batch: list[Any]) -> None:
+        sizes.append(len(batch))
+        assert stream.silent
+        assert stream.acked == list(range(batch[0].message.offset))
+        if batch[-1].message.offset >= 20:
+            raise OSError("no broker")
+
+    with pytest.raises(ExceptionGroup):
+        await drive(stream, step, Pace(most=10, company_s=0.01), progress)
+    assert stream.acked == list(range(progress.done))
+    assert progress.done == 20
+    assert max(sizes) <= 10
+
+
+async def test_a_lone_event_does_not_wait_for_company_and_steps_keep_apart() -> None:
+    stream, progress = Stream(1), Progress()
+    done = asyncio.Event()
+
+    async def step(batch: list[Any]) -> None:
+        done.set()
+
+    work = asyncio.create_task(drive(stream, step, Pace(most=10, company_s=0.01, apart_s=60), progress))
+    await asyncio.wait_for(done.wait(), 5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
