@@ -45,35 +45,33 @@ def _int(value: Any) -> bytes:
 def _long(value: Any) -> bytes:
     if type(value) is not int:
         raise TypeError(f"not a long: {value!r}")
-    if 0 <= value < len(_SMALL):
-        return _SMALL[value]
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"not a long: {value!r}")
     left = value << 1 if value >= 0 else ~(value << 1)
+    if left < 1 << 14:
+        return _LAST[left]
+    if left >> 28 and left < 1 << 42:  # milliseconds since the epoch, until 2039
+        return _PAIRS[left & 0x3FFF] + _PAIRS[left >> 14 & 0x3FFF] + _LAST[left >> 28]
     parts = []
     while left >> 14:
         parts.append(_PAIRS[left & 0x3FFF])
         left >>= 14
-    parts.append(_zigzag(left))
+    parts.append(_LAST[left])
     return b"".join(parts)
 
 
 def varint(value: int) -> bytes:
     """A non-negative Avro long: zig-zag, then 7 bits a byte, least significant first."""
-    return _SMALL[value] if value < len(_SMALL) else _zigzag(value << 1)
-
-
-def _zigzag(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - 7 bits a byte
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return _LAST[value << 1] if value < 1 << 13 else _long(value)
 
 
 _PAIRS: Final = tuple(bytes((pair & 0x7F | 0x80, pair >> 7 | 0x80)) for pair in range(1 << 14))
-_SMALL: Final = tuple(_zigzag(value << 1) for value in range(1024))
+"""14 bits that more follow."""
+_LAST: Final = (
+    *(bytes((last,)) for last in range(1 << 7)),
+    *(bytes((pair & 0x7F | 0x80, pair >> 7)) for pair in range(1 << 7, 1 << 14)),
+)
+"""The last up to 14 bits."""
 
 
 def encoder(schema: Any) -> Encoder:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import io
-import operator
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +160,8 @@ def test_a_prefix_is_replayed(memory: Any, tmp_path: Path) -> None:
     replay.run(bridge, threading.Event())
     bridge.flush(10)
     bridge.close()
-    [row] = [
-        row for block in functools.reduce(operator.iadd, memory.logs.values(), []) for row in decode(block)
-    ]
+    logs = itertools.chain.from_iterable(memory.logs.values())
+    [row] = [row for block in logs for row in decode(block)]
     assert row["source"] == "s3://b/p/1"
     assert row["payload"] == b"{bad}"
 
