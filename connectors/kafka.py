@@ -111,6 +111,11 @@ _REFUSED_ACCESS: Final = (
     kafka_errors.GroupAuthorizationFailedError,
     kafka_errors.ClusterAuthorizationFailedError,
 )
+_NO_COORDINATOR: Final = (
+    kafka_errors.CoordinatorNotAvailableError,
+    kafka_errors.CoordinatorLoadInProgressError,
+    kafka_errors.NotCoordinatorError,
+)
 _SILENT: Final = (
     kafka_errors.KafkaConnectionError,
     kafka_errors.KafkaTimeoutError,
@@ -188,8 +193,19 @@ class Positions:
             BrokerError: when Kafka does not answer.
         """
         with sentences(self._settings):
-            found = self._admin.list_group_offsets({group: self._of(topic)})[group]
+            found = self._group_offsets(group, self._of(topic))
             return {each.partition: max(0, found[each].offset) for each in found}
+
+    def _group_offsets(self, group: str, partitions: list[Any]) -> Any:
+        """Ask until there is a coordinator: a new Kafka has none before it is first asked for one."""
+        deadline = time.monotonic() + CONNECT_S
+        while True:
+            try:
+                return self._admin.list_group_offsets({group: partitions})[group]
+            except _NO_COORDINATOR:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY_S)
 
     def close(self) -> None:
         """Disconnect."""
