@@ -46,34 +46,23 @@ class Rejection(Struct, frozen=True, gc=False):
 
 
 class Layer(Struct, frozen=True, gc=False):
-    """Bytes that are still to be opened, and what their envelopes said."""
+    """Bytes that are still to be opened, and where they were."""
 
     data: bytes
     path: str
     position: str = ""
-    account: str = ""
-    region: str = ""
     depth: int = 0
 
-    def inner(
-        self, data: bytes, *, number: int = -1, path: str = "", account: str = "", region: str = ""
-    ) -> Layer:
-        """What was inside; `number` tells siblings apart. The innermost account that is known wins."""
+    def inner(self, data: bytes, *, number: int = -1, path: str = "") -> Layer:
+        """What was inside; `number` tells siblings apart."""
         position = (
             self.position if number < 0 else f"{self.position}.{number}" if self.position else str(number)
         )
-        return Layer(
-            data,
-            path or self.path,
-            position,
-            account or self.account,
-            region or self.region,
-            self.depth + 1,
-        )
+        return Layer(data, path or self.path, position, self.depth + 1)
 
     def with_data(self, data: bytes) -> Layer:
         """The same layer with mended bytes."""
-        return Layer(data, self.path, self.position, self.account, self.region, self.depth)
+        return Layer(data, self.path, self.position, self.depth)
 
 
 Opened = list[Layer | Rejection | Outcome]
@@ -107,20 +96,12 @@ def _sns(layer: Layer, _: Keys) -> Opened:
         return [Control("unsubscribe_confirmation")]
     if envelope.Message is None:
         raise Refusal("missing_field", "An SNS envelope without Message.")
-    region, account = arn_region_account(arn)
-    return [layer.inner(envelope.Message.encode(), path="sns", account=account, region=region)]
-
-
-def arn_region_account(arn: str) -> tuple[str, str]:
-    """Region and account of `arn:partition:service:region:account:resource`; empty where it is none."""
-    parts = arn.split(":", 5)
-    return (parts[3], parts[4]) if len(parts) == 6 and parts[0] == "arn" else ("", "")  # noqa: PLR2004
+    return [layer.inner(envelope.Message.encode(), path="sns")]
 
 
 class _EventBridge(Struct):
     detail_type: str | None = field(default=None, name="detail-type")
     source: str | None = None
-    account: str | None = None
     region: str | None = None
     detail: Raw = Raw(b"null")
 
@@ -132,8 +113,7 @@ def _eventbridge(layer: Layer, _: Keys) -> Opened:
     if source == "aws.s3":
         return [_s3_eventbridge(event)]
     if kind.startswith("Email ") or b'"eventType"' in detail:
-        account, region = event.account or "", event.region or ""
-        return [layer.inner(detail, path="eventbridge", account=account, region=region)]
+        return [layer.inner(detail, path="eventbridge")]
     if source == "aws.ses":
         return [Control("eventbridge_other")]
     raise Refusal("not_an_ses_event", f"An EventBridge event {kind!r:.60} of {source!r:.60}, not of SES.")

@@ -13,7 +13,7 @@ from msgspec import DecodeError
 
 from pipelines.intake import addresses, providers
 from pipelines.intake.details import READERS, About, unknown
-from pipelines.intake.envelopes import Rejection, arn_region_account
+from pipelines.intake.envelopes import Rejection
 from pipelines.intake.identity import arrival_id, event_id
 from pipelines.intake.machine_opens import is_machine_open
 from pipelines.intake.smtp_signals import is_reputation_signal
@@ -159,7 +159,7 @@ class Normaliser:
         if not payload.event_type:
             event["origin"] = "notification"
         try:
-            self._attribute(event, mail, found)
+            self._attribute(event, mail)
         except (DecodeError, UnicodeDecodeError) as error:
             detail = f"{error}.".replace("`$", "`$.mail.tags")
             return Rejection("parse", "invalid_field", detail, found.raw)
@@ -178,11 +178,15 @@ class Normaliser:
         if word == "Open":
             event["machine_open"] = is_machine_open(event["user_agent"], time - sent)
 
-    def _attribute(self, event: SesEvent, mail: Mail, found: SesPayload) -> None:
-        """Account, region, tags, and what the tags name."""
-        region, account = arn_region_account(mail.source_arn) if mail.source_arn else ("", "")
-        event["account"] = account = str(mail.sending_account_id or "") or account or found.account
-        event["region"] = region = region or found.region
+    def _attribute(self, event: SesEvent, mail: Mail) -> None:
+        """Account, region, tags, and what the tags name; from `mail` alone.
+
+        An envelope knows account and region too, but only on some paths, and an event must count the same by
+        whichever path it comes first. (Open and Click have no `sourceArn`, so no region.)
+        """
+        region, account = _region_account(mail.source_arn) if mail.source_arn else ("", "")
+        event["account"] = account = str(mail.sending_account_id or "") or account
+        event["region"] = region
         raw = bytes(mail.tags)
         if raw in _ABSENT:
             event["from_domain"] = self._sender(mail.source)
@@ -294,3 +298,9 @@ def _header_recipients(mail: Mail) -> list[str]:
         return []
     to = headers.to if headers else None
     return addresses.listed([to] if isinstance(to, str) else to) if to else []
+
+
+def _region_account(arn: str) -> tuple[str, str]:
+    """Region and account of `arn:partition:service:region:account:resource`; empty where it is none."""
+    parts = arn.split(":", 5)
+    return (parts[3], parts[4]) if len(parts) == 6 and parts[0] == "arn" else ("", "")  # noqa: PLR2004

@@ -24,11 +24,6 @@ class SesPayload(Struct, frozen=True, gc=False):
     position: str
     """Where in the envelopes of its document it was: `0.2` is the third record of the first; empty if
     bare."""
-    account: str
-    """Account of the EventBridge or SNS envelope; empty if there is none. What `mail` says takes
-    precedence."""
-    region: str
-    """Region of the envelope, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

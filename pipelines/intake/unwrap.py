@@ -96,7 +96,7 @@ def _ses(layer: Layer, payload: Payload) -> Rejection | Outcome:
             return Rejection(
                 "unwrap", "not_an_ses_event", f"Unknown notificationType {kind!r:.99}.", layer.data
             )
-    return SesPayload(payload, layer.data, layer.path, layer.position, layer.account, layer.region)
+    return SesPayload(payload, layer.data, layer.path, layer.position)
 
 
 def _inbound(layer: Layer) -> Rejection:
