@@ -1,7 +1,8 @@
 """Quix Streams doing the keyed count: events of a campaign, per event type and cohort hour.
 
-One JSON event a Kafka record, keyed by campaign already (so Quix needs no repartitioning), state and changelog
+One JSON event a Kafka record, keyed by campaign already (so no repartitioning is needed), state and changelog
 on, one result a record to an output topic: as its documentation shows a count. No deduplication is asked.
+The events are those that `count.py` counts.
 
 Run alone: python bench/quix_peer.py BROKER [EVENTS]
 """
@@ -19,12 +20,11 @@ import warnings
 from typing import Any
 
 PARTITIONS = 2
-CAMPAIGNS = 50
-TYPES = ("Send", "Delivery", "Open", "Click", "Bounce", "Complaint")
 
 
 def prepare(broker: str, events: int) -> str:
     """A topic with the events in it."""
+    from count import events as generate
     from kafka import KafkaAdminClient, KafkaProducer
     from kafka.admin import NewTopic
 
@@ -39,17 +39,9 @@ def prepare(broker: str, events: int) -> str:
     producer = KafkaProducer(
         bootstrap_servers=broker, linger_ms=20, batch_size=1 << 18, compression_type="lz4"
     )
-    for number in range(events):
-        campaign = f"campaign-{number % CAMPAIGNS}"
-        event = {
-            "event_type": TYPES[number % len(TYPES)],
-            "message_id": f"0100018c2f6e4a5b-{number // len(TYPES):012x}-000000",
-            "campaign": campaign,
-            "sent_time": 1_700_000_000_000 + number % 7_200_000,
-            "provider": "other",
-            "from_domain": "example.com",
-        }
-        producer.send(topic, key=campaign.encode(), value=json.dumps(event).encode())
+    for event in generate(events):
+        value = json.dumps(event, default=bytes.hex).encode()
+        producer.send(topic, key=event["campaign"].encode(), value=value)
     producer.flush()
     producer.close()
     return topic

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-FIGURE = re.compile(r"^\s*(.+?):?\s+([\d,]+) (events|rows)/s\s+\((?:from )?([\d,]+) to ([\d,]+)")
+FIGURE = re.compile(r"^\s*(.+?):?(?: median)?\s+([\d,]+) (events|rows)/s\s+\((?:from )?([\d,]+) to ([\d,]+)")
+PER_CORE = re.compile(r"^(.+?):.*us CPU an event \(([\d.]+) to ([\d.]+)\), so ([\d,]+) events/s a core")
 PEER = "Quix Streams: keyed count"
 
 
@@ -68,13 +69,21 @@ def script(name: str, title: str, arguments: list[str], server: str) -> list[Fig
     environment = os.environ | {"KAFKA_BROKER": server}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     print(done.stdout, end="", flush=True)
-    found = [match.groups() for line in done.stdout.splitlines() if (match := FIGURE.match(line))]
+    found = [figure for line in done.stdout.splitlines() for figure in read(line, title)]
     if not found:
         raise SystemExit(f"{name} printed no figure")
-    numbers = [
-        (each[0], *(float(text.replace(",", "")) for text in (each[1], each[3], each[4]))) for each in found
-    ]
-    return [Figure(f"{title}: {name}", *rest) for name, *rest in numbers]
+    return found
+
+
+def read(line: str, title: str) -> Iterator[Figure]:
+    """The figures of a line: by the clock, and by processor time where it tells that of an event."""
+    if match := FIGURE.match(line):
+        name, *numbers = match.group(1, 2, 4, 5)
+        yield Figure(f"{title}: {name}", *(float(text.replace(",", "")) for text in numbers))
+    if match := PER_CORE.match(line):
+        name, least, most, rate = match.groups()
+        label = f"{title}: {name} (processor)"
+        yield Figure(label, float(rate.replace(",", "")), 1e6 / float(most), 1e6 / float(least))
 
 
 def peer(rounds: int, events: int, server: str) -> list[Figure]:
@@ -115,7 +124,7 @@ def main() -> None:
     rounds = str(chosen.rounds)
     ours = [
         ("intake.py", "bridge, without Kafka", [rounds]),
-        ("bridge.py", "bridge", [rounds]),
+        ("bridge.py", "bridge", ["100000", rounds]),
         ("count.py", "count", ["--repeat", rounds]),
         ("sink.py", "sink", [rounds]),
     ]
