@@ -26,7 +26,7 @@ _COUNTERS: Final = (
     f"SELECT dimension, value, toUnixTimestamp64Second(toDateTime64(hour, 0, 'UTC')), {', '.join(COUNTERS)}"  # noqa: S608
     f" FROM rate_rows FINAL WHERE {' + '.join(COUNTERS)} > 0"
 )
-_ROW: Final = msgspec.json.Decoder(list[str | int])
+_ROW: Final = msgspec.json.Decoder(dict[str, str | int])
 
 
 class ClickHouseMemory:
@@ -48,10 +48,10 @@ class ClickHouseMemory:
     def counters(self) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         """The newest raw counters: see `Memory.counters`."""
         rest = b""
-        for piece in run_sql(_COUNTERS, "JSONCompactEachRow", self._target):
+        for piece in run_sql(_COUNTERS, "JSONEachRow", self._target):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                dimension, value, hour, *counters = _ROW.decode(line)
+                dimension, value, hour, *counters = _ROW.decode(line).values()
                 yield str(dimension), str(value), int(hour), tuple(int(each) for each in counters)
 
     def last_version(self) -> int:

@@ -7,10 +7,13 @@ outside the tables: `INTO OUTFILE` writes files, the function `file` and `DESCRI
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from connectors.clickhouse.client import sentence
+from clickhouse_connect.driver import exceptions
+
+from connectors.clickhouse.client import Client, open_client, sentence
 from connectors.clickhouse.statements import Token, tokens
 from connectors.errors import ClickHouseError
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_READ: Final = 256 * 1024
 MEMORY_LIMIT: Final = 4 * 1024**3
 """Bytes a query may take: it shares the process with the sink's inserts."""
 _READING: Final = frozenset({"select", "with", "from", "show", "describe", "desc", "explain", "exists", "("})
@@ -113,44 +117,29 @@ class Reader:
         handle = self._open()
         try:
             if name not in _STREAMED or first_word(statement) not in _STREAMABLE:
-                yield from _some(handle.query(with_format, name))
+                yield from filter(None, [handle.raw_query(with_format)])
                 return
-            for piece in handle.send_query(with_format, name):
-                yield from _some(piece)
-        except (RuntimeError, ValueError, OSError) as error:
+            with contextlib.closing(handle.raw_stream(with_format)) as stream:
+                while piece := stream.read(_READ):
+                    yield piece
+        except (exceptions.Error, RuntimeError, ValueError, OSError) as error:
             raise ClickHouseError(f"ClickHouse refuses: {sentence(error)}") from error
         finally:
             handle.close()
 
-    def _open(self) -> Any:
-        import chdb  # noqa: PLC0415 - only an embedded instance has it
-
-        try:
-            handle = chdb.connect(self._path)
-            handle.query(f"USE {_identifier(self._database)}")
-            handle.query(f"SET max_memory_usage = {MEMORY_LIMIT}")
-            handle.query("SET readonly = 1")
-        except (RuntimeError, ValueError, OSError) as error:
-            raise ClickHouseError(
-                f"cannot read ClickHouse's files in {self._path} (in use elsewhere?): {sentence(error)}"
-            ) from error
+    def _open(self) -> Client:
+        handle = open_client(f"chdb://{self._path}", database=self._database)
+        handle.command(f"SET max_memory_usage = {MEMORY_LIMIT}")
+        handle.command("SET readonly = 1")
         return handle
 
     def _table_functions(self) -> frozenset[str]:
         handle = self._open()
         try:
-            names = (
-                handle.query("SELECT lower(name) FROM system.table_functions", "TSV").bytes().decode().split()
-            )
+            names = handle.query("SELECT lower(name) FROM system.table_functions").result_rows
         finally:
             handle.close()
-        return (frozenset(names) - _HARMLESS) | _OUTSIDE
-
-
-def _some(piece: Any) -> Iterator[bytes]:
-    data = piece.bytes() if piece is not None else b""
-    if data:
-        yield bytes(data)
+        return (frozenset(str(row[0]) for row in names) - _HARMLESS) | _OUTSIDE
 
 
 def _identifier(name: str) -> str:
