@@ -2,8 +2,8 @@
 
 `python bench/count.py [--events N] [--repeat N] [--pure]`. The step is what the agent does with 32 blocks of
 500 events: read them columnar, look each id up in a memory of five million, count 13 dimensions, encode the
-deltas, remember the ids. The agent does so with changelogs on and the rate agent beside it in the same process;
-it is measured between its first and its last record in ses.counts, by the clock and by the processor time.
+deltas, remember the ids. The agents do so with changelogs on, both in one process; they
+are measured between its first and its last record in ses.counts, by the clock and by the processor time.
 """
 
 from __future__ import annotations

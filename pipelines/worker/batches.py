@@ -35,7 +35,7 @@ class Progress:
     done: int = 0
     """Events acknowledged."""
     next_offsets: dict[tuple[str, int], int] = field(default_factory=dict)
-    """(topic, partition) → the offset after the last one acknowledged."""
+    """(topic, partition) → the offset of the first event that is not acknowledged, or is to come."""
 
 
 async def drive(stream: Any, step: Step, pace: Pace, progress: Progress) -> None:
@@ -45,6 +45,8 @@ async def drive(stream: Any, step: Step, pace: Pace, progress: Progress) -> None
     async with asyncio.TaskGroup() as tasks:
         work = tasks.create_task(_work(stream, queue, step, pace, progress))
         async for event in stream.events():
+            message = event.message
+            progress.next_offsets.setdefault((message.topic, message.partition), message.offset)
             await queue.put(event)
         work.cancel()
 

@@ -9,6 +9,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from aiokafka.errors import IllegalStateError
+
 from pipelines.worker.app import create_app
 from pipelines.worker.errors import Stalled, WorkerError
 from pipelines.worker.topics import prepare
@@ -107,11 +109,15 @@ async def _watch(app: faust.App, progress: Progress, stall_s: float) -> None:
         Stalled: then.
     """
     clock = asyncio.get_running_loop().time
-    done, since = -1, clock()
+    done, since, generation = -1, clock(), app.consumer_generation_id
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
+        if app.consumer_generation_id != generation:
+            # Partitions that left may come back with what others did.
+            generation = app.consumer_generation_id
+            progress.next_offsets.clear()
         # A recovery takes as long as its changelog; only streams that run can stall.
-        if progress.done != done or app.rebalancing or not _lag(app, progress):
+        if progress.done != done or app.rebalancing or not await _lag(app, progress):
             done, since = progress.done, clock()
         elif clock() - since > stall_s:
             raise Stalled(
@@ -120,11 +126,20 @@ async def _watch(app: faust.App, progress: Progress, stall_s: float) -> None:
             )
 
 
-def _lag(app: faust.App, progress: Progress) -> bool:
+async def _lag(app: faust.App, progress: Progress) -> bool:
     """Whether records wait: of partitions we read, the broker has more than we acknowledged."""
     for tp in app.consumer.assignment() if app.consumer.started else ():
+        if tp.topic not in app.topics_read:
+            continue
         reached = progress.next_offsets.get((tp.topic, tp.partition))
-        if tp.topic in app.topics_read and (app.consumer.highwater(tp) or 0) > (reached or 0):
+        try:
+            if reached is None:
+                reached = await app.consumer.position(tp)
+            highwater = app.consumer.highwater(tp)
+        # A rebalance took the partition away just now.
+        except (IllegalStateError, AssertionError):
+            return False
+        if reached is not None and highwater is not None and highwater > reached:
             return True
     return False
 

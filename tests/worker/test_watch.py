@@ -1,4 +1,4 @@
-"""Liveness is progress while there is lag; batches are acknowledged in order, after their step, or not at all."""
+"""Liveness is progress while there is lag; acks are in order, after their batch's step, or not at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 TP = SimpleNamespace(topic="events", partition=0)
 
 
-def app(*, highwater: int, rebalancing: bool = False) -> Any:
-    consumer = SimpleNamespace(assignment=lambda: {TP}, highwater=lambda _: highwater, started=True)
-    return SimpleNamespace(consumer=consumer, topics_read={"events"}, rebalancing=rebalancing)
+def app(*, highwater: int, position: int | None = None, rebalancing: bool = False) -> Any:
+    async def read(_: Any) -> int | None:
+        return position
+
+    consumer = SimpleNamespace(
+        assignment=lambda: [TP], highwater=lambda _: highwater, position=read, started=True
+    )
+    return SimpleNamespace(
+        consumer=consumer, topics_read={"events"}, rebalancing=rebalancing, consumer_generation_id=1
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +39,12 @@ async def test_lag_without_progress_ends_the_worker() -> None:
     progress = Progress(done=5, next_offsets={("events", 0): 5})
     with pytest.raises(Stalled, match="though records wait"):
         await asyncio.wait_for(run._watch(app(highwater=9), progress, 0.02), 5)
+
+
+async def test_a_worker_that_reads_on_where_another_was_has_no_lag() -> None:
+    assert not await run._lag(app(highwater=9, position=9), Progress())
+    assert not await run._lag(app(highwater=9, position=None), Progress())
+    assert await run._lag(app(highwater=9, position=3), Progress())
 
 
 @pytest.mark.parametrize("calm", [app(highwater=5), app(highwater=9, rebalancing=True)])
