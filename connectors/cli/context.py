@@ -75,13 +75,17 @@ def is_production(settings: Settings) -> bool:
         return not settings.clickhouse.dsn.startswith("chdb:")
     if settings.kafka.brokers != Kafka().brokers:
         raise SettingsError(
-            "kafka.brokers is set but clickhouse.dsn is not: set both for a real Kafka and ClickHouse, or neither"
+            "kafka.brokers is set but clickhouse.dsn is not: set both for a real Kafka and ClickHouse, "
+            "or neither"
         )
     return False
 
 
 def embedded(settings: Settings, directory: DataDirectory) -> Settings:
-    """The settings of an embedded instance: small topics, sources acknowledged once their events have landed."""
+    """The settings of an embedded instance.
+
+    Small topics, sources acknowledged once their events have landed.
+    """
     kafka = msgspec.structs.replace(
         settings.kafka,
         partitions=_EMBEDDED_PARTITIONS,

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "list":
             for each in list_letters(target, stage=args.stage, cause=args.cause, limit=args.limit):
                 print(
-                    f"{each.dead_letter_id}  {each.time:%Y-%m-%d %H:%M:%S}  {each.stage}: {each.cause}  {each.source}"
+                    f"{each.dead_letter_id}  {each.time:%Y-%m-%d %H:%M:%S}  {each.stage}: {each.cause}"
+                    f"  {each.source}"
                 )
                 print(f"    {each.detail}")
             return 0

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
         complete = stack.enter_context(held(directory, settings))
         if (directory.path / "clickhouse").exists():
             raise InstanceError(
-                f"{directory.path} holds data already, which would not agree with the demo's: choose another --data"
+                f"{directory.path} holds data already, which would not agree with the demo's: "
+                "choose another --data"
             )
         endpoint = stack.enter_context(_local_aws(directory))
         return _run(args, directory, complete, endpoint)

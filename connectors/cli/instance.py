@@ -50,13 +50,16 @@ def refuse_production(settings: Settings, command: str) -> None:
     """
     if is_production(settings):
         raise SettingsError(
-            f"`{command}` runs embedded parts, but clickhouse.dsn names a server: run `ses-streams bridge`, `worker` "
-            "and `sink`, or take kafka.brokers and clickhouse.dsn out of the settings"
+            f"`{command}` runs embedded parts, but clickhouse.dsn names a server: run `ses-streams bridge`, "
+            "`worker` and `sink`, or take kafka.brokers and clickhouse.dsn out of the settings"
         )
 
 
 def with_http(settings: Settings, bind: str | None) -> Settings:
-    """The settings with an HTTP endpoint: the one asked for, else the configured one, else a usual or free port."""
+    """The settings with an HTTP endpoint.
+
+    The one asked for, else the configured one, else a usual or free port.
+    """
     chosen = bind if bind is not None else settings.bridge.http.bind
     if not chosen and bind is None:
         port = broker.free_port(HTTP_PORT)

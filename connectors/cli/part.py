@@ -31,13 +31,16 @@ _PROGRESS_S: Final = 0.25
 
 
 def sink(outside: Outside) -> None:
-    """Holds ClickHouse: migrates, repairs, opens the door, then consumes. Creates the topics before all that."""
+    """Holds ClickHouse: migrates, repairs, opens the door, then consumes.
+
+    Creates the topics before all that.
+    """
+    from connectors.cli.known import known
     from connectors.clickhouse import door, repair
     from connectors.clickhouse.client import data_path, open_client
     from connectors.clickhouse.migrations import migrate
     from connectors.clickhouse.sink import Sink
     from connectors.clickhouse.sql import Through
-    from connectors.cli.known import known
     from connectors.kafka import ensure_topics
 
     config = outside.configured()
@@ -59,10 +62,13 @@ def sink(outside: Outside) -> None:
 
 
 def worker(outside: Outside) -> None:
-    """Counts, with ClickHouse for a memory. Ready once it has read that: what lands later it must see itself."""
+    """Counts, with ClickHouse for a memory. Ready once it has read that.
+
+    What lands later it must see itself.
+    """
+    from connectors.cli.wiring import worker_config
     from connectors.clickhouse.memory import ClickHouseMemory
     from connectors.clickhouse.sql import Through
-    from connectors.cli.wiring import worker_config
     from pipelines.worker.run import run_worker
 
     config = outside.configured()

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay into Kafka when the settings name one, into the instance that runs on DIR, or into one of our own."""
+    """Replay into the Kafka of the settings, the instance that runs on DIR, or one of our own."""
     from connectors.cli import wiring
 
     settings = settings_of(args)
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 class Tally:
     """Counts of one run, whatever becomes of the processes that read.
 
-    A new generation goes on behind the units that are safe, so what it reads again must not count again: the counts
-    are kept for each number of finished units.
+    A new generation goes on behind the units that are safe, so what it reads again must not count again:
+    the counts are kept for each number of finished units.
     """
 
     progress: Progress
@@ -100,7 +100,8 @@ class Tally:
         """The result."""
         accepted = max(0, after["events"] - self.before.get("events", 0))
         later = max(0, after["later_letters"] - self.before.get("later_letters", 0))
-        return f"accepted={accepted} duplicates={max(0, self.events - accepted)} dead_letters={self.letters + later}"
+        duplicates = max(0, self.events - accepted)
+        return f"accepted={accepted} duplicates={duplicates} dead_letters={self.letters + later}"
 
 
 def _of_our_own(
@@ -137,7 +138,8 @@ class Ours(Quiet):
         """Without `--once` it stays, so a person needs to know where."""
         if not self._once and endpoints.generation == 1:
             notice(
-                f"up on {self._directory.path}; Firehose may post to {endpoints.http}/firehose; Ctrl-C stops it"
+                f"up on {self._directory.path}; Firehose may post to {endpoints.http}/firehose; "
+                "Ctrl-C stops it"
             )
 
     def report(self, part: str, report: dict[str, Any]) -> None:
@@ -167,7 +169,10 @@ class Ours(Quiet):
 
 
 def _into_running(directory: DataDirectory, settings: Settings, sources: list[str], tally: Tally) -> int:
-    """Through the broker of an instance that somebody else runs; when that starts a new generation, go on there."""
+    """Through the broker of an instance that somebody else runs.
+
+    When that starts a new generation, go on there.
+    """
     complete = embedded(settings, directory)
     while True:
         endpoints, target = _comes_back(directory)

@@ -62,7 +62,7 @@ class Job:
 
 
 def replay(job: Job, bridge: Bridge, stop: threading.Event) -> bool:
-    """Read everything, and wait until all of it is in ClickHouse with all that follows; False when stopped before.
+    """Read everything, and wait until it is in ClickHouse with all that follows; False when stopped before.
 
     Raises:
         Recycle: when that was wanted: what was begun is submitted, the rest is not.

@@ -1,4 +1,7 @@
-"""`simulate`: the events of a sender that does not exist, as files or sent to an endpoint, and what is true of them."""
+"""`simulate`.
+
+The events of a sender that does not exist, as files or sent to an endpoint, and what is true of them.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         if args.out:
             truth = Tree(args.out, traffic).write(progress.at)
             print(
-                f"{truth.events} events, {truth.copies} copies of them and {truth.dead_letters} broken records in "
-                f"{args.out}; what is true of them is in truth.json"
+                f"{truth.events} events, {truth.copies} copies of them and {truth.dead_letters} broken "
+                f"records in {args.out}; what is true of them is in truth.json"
             )
         else:
             count = send.to_http(args.http, traffic, args.access_key, progress.at)

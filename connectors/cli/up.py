@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from connectors.settings import Settings
 
 _BANNER = """\
-SES Streams is up after {seconds:.1f} s: one machine, embedded parts. For evaluation, development and small senders;
-for more, set kafka.brokers and clickhouse.dsn (or SES_STREAMS_KAFKA__BROKERS and SES_STREAMS_CLICKHOUSE__DSN) to a
-Kafka and a ClickHouse of your own and run `ses-streams migrate`, then `bridge`, `worker` and `sink`.
+SES Streams is up after {seconds:.1f} s: one machine, embedded parts.
+That is for evaluation, development and small senders. For more, set kafka.brokers and clickhouse.dsn
+(SES_STREAMS_KAFKA__BROKERS, SES_STREAMS_CLICKHOUSE__DSN) to a Kafka and a ClickHouse of your own, and run
+`ses-streams migrate`, then `bridge`, `worker` and `sink`.
 
   data          {data}
   Firehose      {http}/firehose

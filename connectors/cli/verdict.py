@@ -153,9 +153,9 @@ def _rates(target: Target | None) -> dict[str, str]:
     if target is None:
         return {}
     return {
-        each.name: f"{each.complaint_rate.value:.2%} ({each.complaint_rate.low:.2%} to {each.complaint_rate.high:.2%})"
+        each.name: f"{rate.value:.2%} ({rate.low:.2%} to {rate.high:.2%})"
         for each in report(target).campaigns
-        if each.complaint_rate is not None
+        if (rate := each.complaint_rate) is not None
     }
 
 

@@ -1,4 +1,4 @@
-"""How the parts are put together, the same for a production command and for a part of an embedded instance."""
+"""How the parts are put together, alike for a production command and for a part of an embedded instance."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def flush(bridge: Bridge, give_up: Callable[[], bool]) -> bool:
 def drain(
     settings: Settings, give_up: Callable[[], bool], remaining: Callable[[int], None] = lambda _: None
 ) -> bool:
-    """Wait until all that Kafka has, and all that follows from it, is in ClickHouse; False when told to give up.
+    """Wait until all that Kafka has, and what follows from it, is in ClickHouse; False when told to give up.
 
     Args:
         settings: of the Kafka.

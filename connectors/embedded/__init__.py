@@ -1,1 +1,4 @@
-"""An instance on one machine: a broker, ClickHouse as chdb, and our processes, supervised. Not for production."""
+"""An instance on one machine: a broker, ClickHouse as chdb, and our processes, supervised.
+
+Not for production.
+"""

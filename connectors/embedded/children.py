@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from connectors.embedded import lifeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOG_LIMIT: Final = 8 * 1024 * 1024
 """Bytes a log may reach before its older half goes; `up` runs for weeks."""
@@ -28,8 +30,8 @@ class Child:
             name: of the part.
             log: where what it prints goes.
             argv: the program.
-            ours: whether it ties itself to us and reports, and so is told its name, our process id and the file
-                descriptor for its reports; any other program knows nothing of us.
+            ours: whether it ties itself to us and reports, and so is told its name, our process id and the
+            file descriptor for its reports; any other program knows nothing of us.
         """
         self.name = name
         self.log = log
@@ -117,7 +119,10 @@ class Child:
 
 
 def cap(log: Path, limit: int = LOG_LIMIT) -> None:
-    """Cut a log down to its newer half once it passes the limit. Its writer appends, so it goes on at the new end."""
+    """Cut a log down to its newer half once it passes the limit.
+
+    Its writer appends, so it goes on at the new end.
+    """
     with suppress(OSError):
         if log.stat().st_size <= limit:
             return

@@ -7,8 +7,8 @@
       clickhouse/       chdb's files
       logs/             what the parts write
 
-Whether an instance runs is what the lock says, for the kernel drops it when its holder dies; `instance.json` may be
-stale.
+Whether an instance runs is what the lock says, for the kernel drops it when its holder dies;
+`instance.json` may be stale.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class DataDirectory:
             while not _try_lock(descriptor):
                 if time.monotonic() >= deadline:
                     raise InstanceError(
-                        f"{self.path} is in use by another ses-streams: stop that one, or choose another --data"
+                        f"{self.path} is in use by another ses-streams: stop that one, or choose "
+                        "another --data"
                     )
                 time.sleep(_POLL_S)
             yield

@@ -1,10 +1,11 @@
 """Children that do not outlive their parent, even when it is killed with SIGKILL.
 
-On Linux the kernel sends the child SIGKILL when its parent dies (prctl(2), PR_SET_PDEATHSIG). Elsewhere the child
+On Linux the kernel sends the child SIGKILL when its parent dies (prctl(2), PR_SET_PDEATHSIG). Elsewhere the
+child
 holds the read end of a pipe whose write end only the parent has: end of file means that the parent is gone.
 
-Run as a script it becomes a program that knows nothing of this: `lifeline.py PARENT_PID PROGRAM ARGUMENT…`. It imports
-nothing of ours, so that it starts in milliseconds.
+Run as a script it becomes a program that knows nothing of this: `lifeline.py PARENT_PID PROGRAM ARGUMENT…`.
+It imports nothing of ours, so that it starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def wrap(argv: list[str]) -> list[str]:
 def tie_to(parent: int) -> None:
     """Die with the process `parent`, from now on.
 
-    On Linux this follows the *thread* that started us: a supervisor starts its children from one that lives as long as
-    itself. Elsewhere the caller watches its standard input, see `watch`.
+    On Linux this follows the *thread* that started us: a supervisor starts its children from one that lives
+    as long as itself. Elsewhere the caller watches its standard input, see `watch`.
     """
     if _LINUX:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -87,7 +87,10 @@ class Outside:
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:
-    """Lines as they come. Not by `sys.stdin`: a thread that waits in it makes the interpreter abort at its end."""
+    """Lines as they come. Not by `sys.stdin`.
+
+    A thread that waits in it makes the interpreter abort at its end.
+    """
     kept = b""
     while data := os.read(descriptor, 65536):
         *lines, kept = (kept + data).split(b"\n")

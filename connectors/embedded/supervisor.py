@@ -1,7 +1,7 @@
 """One for all: when any part of an instance dies, all are stopped and a new generation starts.
 
-The broker forgets and ClickHouse remembers (docs/architecture.md, "What is recomputed, what is remembered"), so there
-is one way to recover, and it is the way to start:
+The broker forgets and ClickHouse remembers (docs/architecture.md, "What is recomputed, what is
+remembered"), so there is one way to recover, and it is the way to start:
 
     start the broker and the other processes (they load while it starts)
     sink: create the topics, open ClickHouse, migrate, repair, open its door; ready
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from connectors.settings import Settings
 
 BROKER_LIMIT: Final = 1_500_000_000
-"""Resident bytes of the broker beyond which a generation ends: it keeps every record it has got, for it cannot trim."""
+"""Resident bytes of the broker beyond which a generation ends.
+
+It keeps every record it has got, for it cannot trim.
+"""
 _PARTS: Final = ("sink", "worker", "bridge")
 _READY_S: Final = 120.0
 """A part that is not ready by then hangs: repairing a large instance takes tens of seconds."""
@@ -41,7 +44,10 @@ _TERM_S: Final = 5.0
 _TICK_S: Final = 0.05
 _HOUSEKEEPING_S: Final = 2.0
 _HOPELESS: Final = {kind.exit_code: kind for kind in (UserError, SettingsError, SourceError, InstanceError)}
-"""What trying again does not cure; a broker or a ClickHouse that does not answer is what a new generation is for."""
+"""What trying again does not cure.
+
+A broker or a ClickHouse that does not answer is what a new generation is for.
+"""
 
 
 class Listener(Protocol):
@@ -136,10 +142,11 @@ class Supervisor:
         parts = {name: self._spawn(name, list(self._plan.part)) for name in _PARTS}
         if not broker.wait_for(port, server.process):
             raise _PartDied("broker", "does not answer")
-        config = {
+        address = f"{broker.HOST}:{port}"
+        config: dict[str, Any] = {
             "settings": self._plan.settings,
             "directory": str(directory.path),
-            "broker": f"{broker.HOST}:{port}",
+            "broker": address,
             "tasks": self._plan.tasks,
         }
         parts["sink"].tell(config)
@@ -154,7 +161,7 @@ class Supervisor:
         endpoints = Endpoints(
             pid=os.getpid(),
             generation=self._generation,
-            broker=config["broker"],
+            broker=address,
             door=door["door"],
             token=door["token"],
             http=http,
@@ -184,7 +191,10 @@ class Supervisor:
         raise _PartDied(child.name, f"was not ready within {_READY_S:.0f} s")
 
     def _watch(self, endpoints: Endpoints) -> None:
-        """Until something ends this generation: returns when it is to be replaced in good order, or stopped."""
+        """Until something ends this generation.
+
+        Returns when it is to be replaced in good order, or stopped.
+        """
         began = housekeeping = time.monotonic()
         while self._stop is Stop.NO:
             for child in self._children:
@@ -206,8 +216,10 @@ class Supervisor:
             time.sleep(_TICK_S)
 
     def _recycle_if_full(self, endpoints: Endpoints) -> None:
-        """Ask the bridge to come to a good point, drain and end: however long that takes, for what it had not
-        finished it would have to begin again, and might never come to an end."""
+        """Ask the bridge to come to a good point, drain and end, however long that takes.
+
+        What it had not finished it would have to begin again, and might never come to an end.
+        """
         if not self._recycling and broker.resident_bytes(endpoints.pids["broker"]) > self._plan.broker_limit:
             self._listener.notice("the embedded broker is full: everything drains, then a new one starts")
             self._recycling = True

@@ -1,4 +1,6 @@
-"""Feeds simulated events through AWS, or a stand-in for it, by two paths at once, as a careful sender sets it up:
+"""Feeds simulated events through AWS, or a stand-in for it, by two paths at once.
+
+As a careful sender sets it up:
 
     SNS topic → SQS queue
     Firehose  → S3 objects → S3 notifications → another SQS queue
@@ -137,7 +139,10 @@ class AwsFeed:
             truth.broken[kind] += 1
 
     def _deliver(self, lines: list[bytes], first: Event) -> None:
-        """One object: by Firehose itself as plain text, every other time compressed as Firehose may be told to."""
+        """One object.
+
+        By Firehose itself as plain text, every other time compressed as Firehose may be told to.
+        """
         self._objects += 1
         if self._objects % 2:
             self._firehose.put_record_batch(

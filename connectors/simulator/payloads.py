@@ -98,6 +98,7 @@ def event(
     kind: str,
     time_ms: int,
     detail: dict[str, Any],
+    *,
     tags: dict[str, list[str]] | None = None,
     delay_ms: int = 0,
 ) -> Event:
@@ -119,17 +120,17 @@ def delivery(message: Message, time_ms: int, recipients: list[str]) -> Event:
         "remoteMtaIp": "203.0.113.27",
         "reportingMTA": _SES_HOST,
     }
-    return event(message, "Delivery", time_ms, detail, {"ses:outgoing-ip": ["192.0.2.70"]})
+    return event(message, "Delivery", time_ms, detail, tags={"ses:outgoing-ip": ["192.0.2.70"]})
 
 
 def bounce(
-    message: Message, time_ms: int, feedback: str, kind: str, subtype: str, recipient: dict[str, str]
+    message: Message, time_ms: int, feedback: str, kind: tuple[str, str], recipient: dict[str, str]
 ) -> Event:
-    """One bounced recipient; SES adds the reporting MTA where it got a reply."""
+    """One bounced recipient, by type and subtype; SES adds the reporting MTA where it got a reply."""
     detail: dict[str, Any] = {
         "feedbackId": feedback,
-        "bounceType": kind,
-        "bounceSubType": subtype,
+        "bounceType": kind[0],
+        "bounceSubType": kind[1],
         "bouncedRecipients": [recipient],
         "timestamp": iso(time_ms),
     }
@@ -139,7 +140,10 @@ def bounce(
 
 
 def legacy(original: Event) -> dict[str, Any] | None:
-    """The identity notification of the same event: no tags, another discriminator; None where there is none."""
+    """The identity notification of the same event: no tags, another discriminator.
+
+    None where there is none.
+    """
     if original.type not in _LEGACY:
         return None
     document = {key: value for key, value in original.payload.items() if key not in {"eventType", "mail"}}

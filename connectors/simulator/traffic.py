@@ -141,11 +141,11 @@ class Traffic:
             "emailAddress": recipient,
             "action": "failed",
             "status": "5.1.1",
-            "diagnosticCode": "Amazon SES did not send the message to this address because it is on the suppression list "
-            "for your account.",
+            "diagnosticCode": "Amazon SES did not send the message to this address because it is on the "
+            "suppression list for your account.",
         }
         return payloads.bounce(
-            message, time, self._feedback(time), "Permanent", "OnAccountSuppressionList", who
+            message, time, self._feedback(time), ("Permanent", "OnAccountSuppressionList"), who
         )
 
     def _hard_bounce(self, message: Message, recipient: str) -> Event:
@@ -158,7 +158,7 @@ class Traffic:
             "diagnosticCode": f"smtp; 550 5.1.1 <{recipient}>: Recipient address rejected: User unknown",
         }
         subtype = self._rng.choice(("General", "NoEmail"))
-        return payloads.bounce(message, time, self._feedback(time), "Permanent", subtype, who)
+        return payloads.bounce(message, time, self._feedback(time), ("Permanent", subtype), who)
 
     def _soft_bounce(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + 40 * _MINUTE_MS
@@ -169,7 +169,7 @@ class Traffic:
             "status": "4.2.2",
             "diagnosticCode": f"smtp; 452 4.2.2 <{recipient}>: Mailbox full",
         }
-        return payloads.bounce(message, time, self._feedback(time), "Transient", "MailboxFull", who)
+        return payloads.bounce(message, time, self._feedback(time), ("Transient", "MailboxFull"), who)
 
     def _delay(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + 5 * _MINUTE_MS
@@ -185,7 +185,7 @@ class Traffic:
                 {
                     "emailAddress": recipient,
                     "status": "4.7.28" if blocked else "4.2.2",
-                    "diagnosticCode": "smtp; 421-4.7.28 Gmail has detected an unusual rate of unsolicited mail."
+                    "diagnosticCode": "smtp; 421-4.7.28 Gmail has detected an unusual rate of mail."
                     if blocked
                     else "smtp; 452 4.2.2 Mailbox full",
                 }
@@ -212,7 +212,7 @@ class Traffic:
             if rng.random() < 0.01:  # noqa: PLR2004 - an out-of-office reply counts as no bounce
                 time = message.sent_ms + 2000
                 yield payloads.bounce(
-                    message, time, self._feedback(time), "Transient", "General", {"emailAddress": recipient}
+                    message, time, self._feedback(time), ("Transient", "General"), {"emailAddress": recipient}
                 )
             if self._reports(recipient) and rng.random() < campaign.complaint:
                 yield self._complaint(message, recipient, "abuse")

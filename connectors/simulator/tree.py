@@ -49,7 +49,7 @@ class Tree:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         self._controls()
-        file: IO[bytes] | None = None
+        file: IO[bytes] | gzip.GzipFile | None = None
         last: Event | None = None
         for number, event in enumerate(self._traffic):
             last = event
@@ -68,7 +68,7 @@ class Tree:
         )
         return self.truth
 
-    def _one(self, number: int, event: Event, file: IO[bytes]) -> None:
+    def _one(self, number: int, event: Event, file: IO[bytes] | gzip.GzipFile) -> None:
         line = wire.bare(event)
         # Every event is in a Firehose object, but for one in eight, which comes by another path alone.
         if number % 8 != 5 or not self._single(number, event):  # noqa: PLR2004
@@ -90,7 +90,10 @@ class Tree:
             self.truth.broken[kind] += 1
 
     def _single(self, number: int, event: Event) -> bool:
-        """Write an event as the body of one queue message, in turn of each kind; False when there are enough."""
+        """Write an event as the body of one queue message, in turn of each kind.
+
+        False when there are enough.
+        """
         kind, index = number // 8 % 3, number // 24
         if index >= _SINGLE_FILES:
             return False
@@ -110,7 +113,7 @@ class Tree:
         path.write_bytes(text)
         self.truth.copies += 1
 
-    def _object(self, event: Event) -> IO[bytes]:
+    def _object(self, event: Event) -> IO[bytes] | gzip.GzipFile:
         """A new Firehose object; every other one compressed."""
         self._files += 1
         path = self._root / wire.object_key("firehose/", "ses-events", event.arrival_ms, self._rng)
@@ -119,12 +122,15 @@ class Tree:
             return gzip.open(path.with_name(path.name + ".gz"), "wb", compresslevel=3)
         return path.open("wb")
 
-    def _close(self, file: IO[bytes] | None) -> None:
+    def _close(self, file: IO[bytes] | gzip.GzipFile | None) -> None:
         if file is not None:
             file.close()
 
     def _flush_request(self, event: Event) -> None:
-        """What Firehose posts to an HTTP endpoint, kept as a file; and the same records glued without line feeds."""
+        """What Firehose posts to an HTTP endpoint, kept as a file.
+
+        And the same records glued without line feeds.
+        """
         if not self._request:
             return
         folder = self._root / "http"
@@ -154,7 +160,7 @@ class Tree:
         (folder / "topic-validated.json").write_bytes(wire.envelope(validated, 1_760_000_000_000, self._rng))
         subscribed = {
             "notificationType": "AmazonSnsSubscriptionSucceeded",
-            "message": f"You have successfully subscribed your Amazon SNS topic '{wire.TOPIC}' to receive 'Bounce' "
-            f"notifications from Amazon SES for identity '{world.CAMPAIGNS[0].from_domain}'.",
+            "message": f"You have successfully subscribed your Amazon SNS topic '{wire.TOPIC}' to receive "
+            f"'Bounce' notifications from Amazon SES for identity '{world.CAMPAIGNS[0].from_domain}'.",
         }
         (folder / "subscribed.json").write_bytes(msgspec.json.encode(subscribed))

@@ -52,7 +52,10 @@ class MailboxDomain:
     name: str
     weight: int
     reports_complaints: bool
-    """Whether its provider runs a feedback loop that SES reads; known by the world, not asked of the pipeline."""
+    """Whether its provider runs a feedback loop that SES reads.
+
+    Known by the world, not asked of the pipeline.
+    """
 
 
 DOMAINS: Final = (
@@ -64,6 +67,9 @@ DOMAINS: Final = (
     MailboxDomain("initech.example", 10, reports_complaints=False),
 )
 
-READER: Final = "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_6) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Safari/605.1.15"
+READER: Final = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_6) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.6 Safari/605.1.15"
+)
 MACHINE: Final = "Mozilla/5.0"
 """The whole User-Agent of Apple's Mail Privacy Protection."""

@@ -16,10 +16,11 @@ if behaviour == "hopeless":
     outside.report("error", sentence="there is no such queue", code=SourceError.exit_code)
     sys.exit(3)
 if behaviour == "dies":
-    print("out of luck", file=sys.stderr, flush=True)
+    sys.stderr.write("out of luck\n")
     sys.exit(1)
 outside.report("ready", door="127.0.0.1:1", token="t")
-outside.stop.wait()
+while not outside.stop.wait(0.02) and not outside.recycle:
+    pass
 if name == "sink":
     time.sleep(0.05)  # what it was told last must have come
     Path(config.directory, "clean").write_text(str(outside.drained))

@@ -41,7 +41,10 @@ def test_secrets_are_for_the_owner_alone(tmp_path: Path) -> None:
     with directory.hold():
         directory.publish(ENDPOINTS)
         directory.pii_key()
-    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("data", "data/instance.json", "data/pii.key")}
+    modes = {
+        name: stat.S_IMODE((tmp_path / name).stat().st_mode)
+        for name in ("data", "data/instance.json", "data/pii.key")
+    }
     assert modes == {"data": 0o700, "data/instance.json": 0o600, "data/pii.key": 0o600}
 
 
@@ -54,7 +57,9 @@ def test_two_instances_of_one_machine_hash_alike(tmp_path: Path, monkeypatch: py
     assert "0123456789abcdef" not in keys.pop()
 
 
-def test_without_a_machine_id_the_key_is_random_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_machine_id_the_key_is_random_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_MACHINE_ID", tmp_path / "none")
     first, second = _key(tmp_path / "a"), _key(tmp_path / "b")
     assert first != second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -26,10 +27,8 @@ def kill_a_part(cli: Any, tree: Path, data: Path, victim: str, delay_s: float) -
     process = cli.start("replay", str(tree), "--data", str(data), "--once")
     pid = cli.pids(data)[victim]
     time.sleep(delay_s)
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it was quicker
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it was quicker
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors.decode()
     cli.Line.of(output.decode())

@@ -38,7 +38,8 @@ def test_every_counter_of_every_campaign_and_hour_is_the_truth(
     cli: Any, undisturbed: tuple[Path, Any], truth: dict[str, Any]
 ) -> None:
     columns = ", ".join(COUNTED)
-    query = f"SELECT value AS campaign, toUnixTimestamp(hour) AS hour, {columns} FROM rates WHERE dimension = 'campaign'"
+    names = f"value AS campaign, toUnixTimestamp(hour) AS hour, {columns}"
+    query = f"SELECT {names} FROM rates WHERE dimension = 'campaign'"
     rows = [json.loads(line) for line in cli.sql(query, undisturbed[0], "JSONEachRow").splitlines()]
     found = {(row["campaign"], int(row["hour"])): {name: int(row[name]) for name in COUNTED} for row in rows}
     expected = {
