@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from connectors.settings import Kafka
 
-BATCH_BYTES: Final = 1024 * 1024
-"""Blocks of one partition that wait for a request before them travel together up to this size."""
+BATCH_BYTES: Final = 0
+"""Each block is a batch of its own: the embedded broker says the end offset of a partition is one past the
+*first*
+record of its last batch, so with longer batches a drain would end too soon."""
 DELIVERY_MS: Final = 120_000
 """How long a block may be retried: a rolling restart of brokers takes a minute."""
 CLOSE_S: Final = 3
