@@ -262,7 +262,10 @@ class Supervisor:
         time.sleep(_BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1])
 
     def _stop_parts(self, drain_s: float) -> None:
-        """In good order: the bridge drains, then nobody is asked while somebody upstream still writes."""
+        """In good order: the bridge drains, then nobody is asked while somebody upstream still writes.
+
+        The broker has nothing to put in order: it is killed.
+        """
         self._plan.directory.withdraw()
         by_name = {child.name: child for child in self._children}
         for name, patience in (

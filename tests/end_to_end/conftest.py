@@ -102,13 +102,15 @@ class Cli:
         return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     @staticmethod
-    def pids(data: Path) -> dict[str, int]:
-        """Of the parts, as soon as the instance is up."""
+    def pids(data: Path, process: subprocess.Popen[bytes] | None = None) -> dict[str, int]:
+        """Of the parts, as soon as the instance is up; none when its process has ended."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 return dict(json.loads((data / "instance.json").read_text())["pids"])
             except (OSError, ValueError):
+                if process is not None and process.poll() is not None:
+                    return {}
                 time.sleep(0.02)
         raise AssertionError(f"{data}: no instance came up")
 
