@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             truth = Tree(args.out, traffic).write(progress.at)
             print(
                 f"{truth.events} events, {truth.copies} copies of them and {truth.dead_letters} broken "
-                f"records in {args.out}; what is true of them is in truth.json"
+                f"records in {args.out / 'events'}; what is true of them is in {args.out / 'truth.json'}"
             )
         else:
             count = send.to_http(args.http, traffic, args.access_key, progress.at)

@@ -32,14 +32,16 @@ class Tree:
 
     def __init__(self, root: Path, traffic: Traffic) -> None:
         self.truth: Truth = traffic.truth
-        self._root = root
+        self._home = root
+        # What is true of them stands beside the events, so that replaying them reads nothing else.
+        self._root = root / "events"
         self._traffic = traffic
         self._rng = Random(traffic.truth.seed + 1)  # noqa: S311 - a simulation
         self._files = 0
         self._request: list[bytes] = []
 
     def write(self, progress: Callable[[int], None] = lambda _: None) -> Truth:
-        """Write everything, `truth.json` last.
+        """Write everything into `events`, `truth.json` beside it last.
 
         Args:
             progress: told the number of events written, now and then.
@@ -63,7 +65,7 @@ class Tree:
         if last is not None:
             self._flush_request(last)
             self._cut_gzip(last)
-        (self._root / "truth.json").write_bytes(
+        (self._home / "truth.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(self.truth.as_json()))
         )
         return self.truth

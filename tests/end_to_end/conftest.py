@@ -54,10 +54,9 @@ def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of every shape, with a truth."""
-    root = tmp_path_factory.mktemp("tree") / "files"
+    root = tmp_path_factory.mktemp("tree")
     Tree(root, Traffic(7, NOW_MS, 6000)).write()
-    (root / "truth.json").rename(root.parent / "truth.json")
-    return root
+    return root / "events"
 
 
 @pytest.fixture(scope="session")
