@@ -6,7 +6,9 @@ import errno
 import logging
 import os
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from connectors.bridge import Bridge
+    from connectors.clickhouse.sink import Sink
     from connectors.embedded.outside import Config
     from connectors.settings import Settings
     from connectors.sources.replay import Progress
@@ -28,6 +31,7 @@ _SOURCE_DRAIN_S: Final = 3.0
 _DRAIN_S: Final = 4.0
 _POLL_S: Final = 0.05
 _PROGRESS_S: Final = 0.25
+_TROUBLE_S: Final = 0.5
 
 
 def sink(outside: Outside) -> None:
@@ -54,11 +58,24 @@ def sink(outside: Outside) -> None:
     opened = door.serve(data_path(dsn))
     before = known(Through(opened.address, opened.token)) if config.tasks.get("sources") else {}
     outside.report("ready", door=opened.address, token=opened.token, **before)
-    Sink(settings.kafka, client).run(outside.stop)
+    consumer = Sink(settings.kafka, client)
+    _end_when_full(outside, consumer, Path(config.directory))
+    consumer.run(outside.stop)
     if outside.drained:
         repair.mark_clean_stop(client)
     opened.stop()
     client.close()
+
+
+def _end_when_full(outside: Outside, consumer: Sink, directory: Path) -> None:
+    """A sink waits for a ClickHouse that takes nothing; on one machine a full disk is for a person to cure."""
+
+    def watch() -> None:
+        while not outside.stop.wait(_TROUBLE_S):
+            if full := _disk_full(RuntimeError(consumer.numbers.trouble)):
+                _end(outside, unusable(directory, full))
+
+    threading.Thread(target=watch, name="disk", daemon=True).start()
 
 
 def worker(outside: Outside) -> None:
@@ -80,7 +97,8 @@ def worker(outside: Outside) -> None:
             return version
 
     memory = Memory(Through(config.door, config.token))
-    code = run_worker(worker_config(config.resolved(), Path(config.directory) / "worker"), memory)
+    told = worker_config(config.resolved(), Path(config.directory) / "worker")
+    code = run_worker(replace(told, batch_bytes=0), memory)
     if code:
         sys.exit(code)
 
@@ -164,7 +182,7 @@ def main() -> None:
         _end(outside, error)
     except Exception as error:
         if full := _disk_full(error):
-            _end(outside, unusable(Path(sys.argv[0]).parent, full))
+            _end(outside, unusable(Path("the data directory"), full))
         raise
 
 
@@ -182,7 +200,7 @@ def _disk_full(error: BaseException) -> OSError | None:
     for each in _causes(error):
         if isinstance(each, OSError) and each.errno in {errno.ENOSPC, errno.EDQUOT}:
             return each
-        if "No space left" in str(each) or "NOT_ENOUGH_SPACE" in str(each):
+        if any(words in str(each) for words in ("No space left", "NOT_ENOUGH_SPACE")):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return None
 

@@ -11,6 +11,7 @@ import faust
 import mode
 from faust.types.auth import AuthProtocol
 
+from pipelines.worker.assignor import Assignor
 from pipelines.worker.batches import Pace, Progress, Step, drive
 from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
 from pipelines.worker.rejects import Rejects
@@ -100,7 +101,8 @@ def _new_app(config: WorkerConfig) -> faust.App:
         stream_wait_empty=True,
         # Batches of sends leave together anyway; waiting longer only delays the acks.
         producer_linger=0.002,
-        producer_max_batch_size=262_144,
+        producer_max_batch_size=config.batch_bytes,
+        PartitionAssignor=Assignor,
         producer_compression_type=None if config.compression == "none" else config.compression,
         producer_request_timeout=60.0,
         producer_max_request_size=config.max_request_bytes,

@@ -79,6 +79,9 @@ class WorkerConfig:
     commit_interval_s: float = 1.0
     max_request_bytes: int = 8 * 1024 * 1024
     """Before compression; the largest block of counts stays well below."""
+    batch_bytes: int = 262_144
+    """Of a producer's batch at the most; 0: every record goes alone, as the embedded broker wants it, which tells the
+    end of a partition wrong after a batch of several."""
     count_batch: int = 32
     """Blocks counted in one pass at the most: more would only hold the event loop longer."""
     rate_batch: int = 4096
