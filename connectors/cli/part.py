@@ -68,7 +68,7 @@ def sink(outside: Outside) -> None:
 
 
 def _end_when_full(outside: Outside, consumer: Sink, directory: Path) -> None:
-    """A sink waits for a ClickHouse that takes nothing; on one machine a full disk is for a person to cure."""
+    """A sink waits for a ClickHouse that takes nothing; here a full disk is for a person to cure."""
 
     def watch() -> None:
         while not outside.stop.wait(_TROUBLE_S):
