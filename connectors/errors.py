@@ -1,11 +1,11 @@
 """Errors that a person can cure. The command line prints each as one sentence and exits with its code.
 
-    UserError
-     ├─ SettingsError     a setting is missing, misspelt or unsound
-     ├─ SourceError       a source cannot be read: no such file, no permission, no such bucket or queue
-     ├─ BrokerError       Kafka does not answer, or refuses
-     ├─ ClickHouseError   ClickHouse does not answer, or refuses
-     └─ InstanceError     an embedded instance cannot start: its data directory is in use, not writable, full
+UserError
+ ├─ SettingsError     a setting is missing, misspelt or unsound
+ ├─ SourceError       a source cannot be read: no such file, no permission, no such bucket or queue
+ ├─ BrokerError       Kafka does not answer, or refuses
+ ├─ ClickHouseError   ClickHouse does not answer, or refuses
+ └─ InstanceError     an embedded instance cannot start: its data directory is in use, not writable, full
 """
 
 from __future__ import annotations

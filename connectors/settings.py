@@ -7,14 +7,16 @@ given as TOML (`["a", "b"]`). `SES_STREAMS_CONFIG` names the file. Secrets are `
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from connectors.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX: Final = "SES_STREAMS_"
 

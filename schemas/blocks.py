@@ -14,16 +14,18 @@ into a file that polars and ClickHouse read, without decoding a row.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from fastavro import schemaless_reader
 
 from schemas.avro import BlockSchema, by_fingerprint, newest
 from schemas.rows import Encoder, encoder, varint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 MAX_ROWS: Final = 500
 """Rows in a block at the most: a Faust agent's unit of work stays a few milliseconds."""
