@@ -69,6 +69,9 @@ def letter(rejection: Rejection, provenance: Provenance, offset: int) -> DeadLet
 def _open(layer: Layer) -> list[Layer | Rejection | Outcome]:
     """Take one layer off."""
     try:
+        # msgspec looks only at the strings it reads; JSON is UTF-8 throughout (RFC 8259, section 8.1).
+        if not layer.data.isascii() and layer.data.lstrip().startswith((b"{", b"[")):
+            layer.data.decode()
         payload = PAYLOAD.decode(layer.data)
     except RecursionError:
         return [_too_deep(layer)]
@@ -121,7 +124,7 @@ def _envelope(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rej
 
 
 def _invalid_utf8(layer: Layer, error: UnicodeDecodeError) -> Rejection:
-    return Rejection("parse", "invalid_utf8", f"A string is not UTF-8: {error.reason}.", layer.data)
+    return Rejection("parse", "invalid_utf8", f"Not UTF-8: {error.reason} (byte {error.start}).", layer.data)
 
 
 def _too_deep(layer: Layer) -> Rejection:

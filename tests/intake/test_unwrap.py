@@ -215,6 +215,8 @@ REJECTED = [
     (b'{"eventType":7,"mail":}', "malformed_json"),
     (b"[,]", "malformed_json"),
     (b'{"eventType":"Se\xffnd"}', "invalid_utf8"),
+    (b'{"eventType":"Send","nobody reads this":"\xff","mail":{}}', "invalid_utf8"),
+    (b'{"nobody reads this":"\xff"}', "invalid_utf8"),
     (b'{"Records":' * 40 + b"1" + b"}" * 40, "not_an_ses_event"),
 ]
 
