@@ -32,7 +32,7 @@ _ALL: Final = (*_HEALTH, "suppressed", "rejects", "rendering_failures", "delays"
 _CAUSES: Final = {
     "cut off in the middle": "truncated_json",
     "not JSON": "not_json",
-    "not UTF-8": "invalid_field",
+    "not UTF-8": "invalid_utf8",
     "without eventType": "not_an_ses_event",
     "without mail": "missing_field",
     "mail of the wrong type": "invalid_field",
