@@ -7,33 +7,55 @@ it. So the bytes are always fastavro's (a property test compares them), only soo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from itertools import groupby, repeat
 from operator import call, itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastavro import schemaless_writer
 
 Encoder = Callable[[Any], bytes]
+Item = TypeVar("Item")
 
+_VARYING: Final = frozenset(
+    {"message_id", "address", "feedback_id", "smtp_reply", "dead_letter_id", "detail", "source"}
+)
+"""Strings that are another in nearly every row. Of the others many rows have the same (region, campaign, what does not
+apply to a type), so neighbours among them are encoded together and remembered."""
 _REMEMBERED: Final = 1024
-"""Strings of one field that are remembered: most repeat (regions, campaigns, tags). Full, it starts afresh,
-so a field that never repeats (message ids, addresses) costs little time and memory."""
-_LONGEST: Final = 64
-"""Characters of a string that is remembered at the most."""
+"""Sets of neighbours that are remembered; full, it starts afresh."""
+_LONGEST: Final = 512
+"""Bytes of one that is remembered at the most."""
 
 
-class _Strings(dict[str, bytes]):
-    """Encoded strings."""
+class Constant(list[Item]):
+    """A list in many rows that nobody changes after the first is encoded: its bytes are kept with it."""
 
-    def __missing__(self, text: str) -> bytes:
-        data = text.encode()
-        encoded = varint(len(data)) + data
-        if len(text) <= _LONGEST:
+    __slots__ = ("_encoded",)
+    _encoded: tuple[Encoder, bytes]
+
+
+class _Neighbours(dict[tuple[Any, ...], bytes]):
+    """Encoded values of fields that follow each other, all of them strings or booleans."""
+
+    def __init__(self, encoders: Sequence[Encoder]) -> None:
+        super().__init__()
+        self._encoders = encoders
+
+    def __missing__(self, values: tuple[Any, ...]) -> bytes:
+        encoded = b"".join(map(call, self._encoders, values))
+        if len(encoded) <= _LONGEST:
             if len(self) >= _REMEMBERED:
                 self.clear()
-            self[text] = encoded
+            self[values] = encoded
         return encoded
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    size = len(data)
+    return (_LAST[size << 1] if size < 1 << 13 else _long(size)) + data
 
 
 def _int(value: Any) -> bytes:
@@ -52,6 +74,9 @@ def _long(value: Any) -> bytes:
         return _LAST[left]
     if left >> 28 and left < 1 << 42:  # milliseconds since the epoch, until 2039
         return _PAIRS[left & 0x3FFF] + _PAIRS[left >> 14 & 0x3FFF] + _LAST[left >> 28]
+    if left >> 56:  # a hash
+        middle = _PAIRS[left >> 14 & 0x3FFF] + _PAIRS[left >> 28 & 0x3FFF]
+        return _PAIRS[left & 0x3FFF] + middle + _PAIRS[left >> 42 & 0x3FFF] + _LAST[left >> 56]
     parts = []
     while left >> 14:
         parts.append(_PAIRS[left & 0x3FFF])
@@ -93,6 +118,8 @@ def encoder(schema: Any) -> Encoder:
 
 
 def _by_fastavro(schema: Any, row: Any) -> bytes:
+    if isinstance(row, dict):  # fastavro takes lists, not their subclasses
+        row = {name: list(value) if type(value) is Constant else value for name, value in row.items()}
     stream = BytesIO()
     schemaless_writer(stream, schema, row)
     return stream.getvalue()
@@ -131,6 +158,8 @@ def _array(definition: Any) -> Encoder | None:
         return None
 
     def encode(values: Any) -> bytes:
+        if type(values) is Constant:
+            return constant(values)
         if type(values) is not list:
             raise TypeError("not a list")
         if not values:
@@ -139,26 +168,52 @@ def _array(definition: Any) -> Encoder | None:
             return b"\2" + one(values[0]) + b"\0"
         return b"".join((varint(len(values)), *map(one, values), b"\0"))
 
+    def constant(values: Constant[Any]) -> bytes:
+        try:
+            by, encoded = values._encoded  # noqa: SLF001 - kept there for this
+            if by is encode:
+                return encoded
+        except AttributeError:
+            pass
+        encoded = encode(list(values))
+        values._encoded = encode, encoded  # noqa: SLF001
+        return encoded
+
     return encode
 
 
 def _record(definition: Any) -> Encoder | None:
     fields = definition["fields"]
-    encoders = [_compile(each["type"]) for each in fields]
-    known = [each for each in encoders if each is not None]
-    if len(known) != len(encoders) or len(known) < 2:  # noqa: PLR2004 - itemgetter gives a tuple for two and more
-        return None
+    getters: list[Callable[[Any], Any]] = []
+    encoders: list[Encoder] = []
+    for together, group in groupby(fields, _repeats):
+        names, found = [], []
+        for field in group:
+            one = _compile(field["type"])
+            if one is None:
+                return None
+            names.append(field["name"])
+            found.append(one)
+        if together and len(names) > 1:
+            getters.append(itemgetter(*names))
+            encoders.append(_Neighbours(found).__getitem__)
+        else:
+            getters += map(itemgetter, names)
+            encoders += found
     join = b"".join
-    values = itemgetter(*(each["name"] for each in fields))
 
     def encode(row: Any) -> bytes:
-        return join(map(call, known, values(row)))
+        return join(map(call, encoders, map(call, getters, repeat(row))))
 
     return encode
 
 
+def _repeats(field: Any) -> bool:
+    return field["type"] in ("string", "boolean") and field["name"] not in _VARYING
+
+
 _MAKERS: Final[dict[str, Callable[[Any], Encoder | None]]] = {
-    "string": lambda _: _Strings().__getitem__,
+    "string": lambda _: _string,
     "int": lambda _: _int,
     "long": lambda _: _long,
     "boolean": lambda _: {False: b"\0", True: b"\1"}.__getitem__,

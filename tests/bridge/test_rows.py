@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.avro import RECORDS, load, newest
 from schemas.blocks import MAX_ROW_BYTES, BlockBuilder, RowTooLarge, decode
 from schemas.dead_letters import dead_letter
-from schemas.rows import encoder, varint
+from schemas.rows import Constant, encoder, varint
 
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=100) | st.sampled_from(["", "ses:from-domain", "us-east-1"]),
@@ -98,6 +98,38 @@ def test_types_that_are_not_covered_are_left_to_fastavro(kind: Any) -> None:
     row = {"a": 1, "b": {"double": 2.5}.get(str(kind), {"k": 1} if isinstance(kind, dict) else "s")}
     assert encoder(item)(row) == reference(item, row)
     assert encoder(schema.item)({"a": 3}) == b"\x06"
+
+
+@given(data=st.data())
+def test_a_constant_list_keeps_its_bytes_for_each_encoder(data: st.DataObject) -> None:
+    item = newest("ses_event").item
+    plain = data.draw(ROWS["ses_event"])
+    row = {**plain, "tags": Constant(plain["tags"])}
+    del row["reason"]  # fastavro writes its default
+    plain["reason"] = ""
+    numbers = load("n", _record([{"name": "tags", "type": {"type": "array", "items": "long"}}]), 1).item
+    other = encoder(numbers)
+    for _ in range(2):
+        assert (
+            ENCODERS["ses_event"](row)
+            == ENCODERS["ses_event"]({**row, "reason": ""})
+            == reference(item, plain)
+        )
+        if not plain["tags"]:
+            assert other(row) == reference(numbers, plain)
+        else:
+            with pytest.raises(Exception):  # noqa: B017, PT011 - whatever fastavro raises
+                other(row)
+
+
+@given(rows=st.lists(st.tuples(*[st.sampled_from(["", "a", "b"]) | st.text(max_size=2)] * 2, st.booleans())))
+def test_neighbours_that_are_remembered_keep_their_order(rows: list[tuple[str, str, bool]]) -> None:
+    fields = [{"name": name, "type": "string"} for name in "ab"] + [{"name": "c", "type": "boolean"}]
+    item = load("z", _record(fields), 1).item
+    encode = encoder(item)
+    for values in rows:
+        row = dict(zip("abc", values, strict=True))
+        assert encode(row) == reference(item, row)
 
 
 def _record(fields: list[Any]) -> str:
