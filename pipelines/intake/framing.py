@@ -27,6 +27,9 @@ MAX_DOCUMENT: Final = 8 * 1024 * 1024
 """Bytes. Eight times what SQS, SNS, EventBridge or Firehose carry in one record; a longer one is no record
 of theirs but a file whose braces never balance, and must not be gathered in memory."""
 
+_USUAL: Final = 16 * 1024
+"""Bytes of a document that is looked for by its end alone."""
+
 _LOOK_BACK: Final = 64
 """Bytes of white space before a brace beyond which nobody asks what stood before it."""
 
@@ -184,6 +187,10 @@ class Splitter:
         # The base moves on by what `feed` cuts off, so positions within one pass share it.
         while True:
             if self._scan is None:
+                if self._garbage is None:
+                    yield from self._usual()
+                    if not final and len(self._data) - self._position < min(self._limit, _USUAL):
+                        return  # what is cut here is likely whole with the next chunk
                 started = yield from self._between()
                 if not started:
                     return
@@ -224,6 +231,22 @@ class Splitter:
                 yield fault
                 return True
         return False
+
+    def _usual(self) -> Generator[Document, None, None]:
+        """What SES and Firehose write, one after the other without looking between: lines, or glued `}{`."""
+        data, start = self._data, self._position
+        reach = min(self._limit, _USUAL)
+        while data[start : start + 1] == b"{":
+            end = data.find(b"\n", start, start + reach)
+            text = data[start:end] if end >= 0 else b""
+            if not _valid(text):
+                end = data.find(b"}{", start, start + reach) + 1
+                text = data[start:end]
+                if not _valid(text):
+                    return
+            yield Document(self._base + start, text)
+            start = end + (data[end] == _NEWLINE)
+            self._position = start
 
     def _line(self, *, final: bool) -> Document | None:
         """The usual case: a line that is one document."""
@@ -333,6 +356,17 @@ class Splitter:
                 start = scan.start - self._base
                 scan.prefix = self._data[start : start + self._kept]
             self._position = max(index - 1, 0)
+
+
+def _valid(text: bytes) -> bool:
+    """Whether it is JSON and ends as an object does."""
+    if text[-1:] != b"}":
+        return False
+    try:
+        _VALID.decode(text)
+    except (DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:

@@ -6,10 +6,11 @@ only where `mail` is silent.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
-from msgspec import DecodeError
+from msgspec import DecodeError, Struct
 
 from pipelines.intake import addresses, providers
 from pipelines.intake.details import READERS, About, unknown
@@ -19,6 +20,7 @@ from pipelines.intake.machine_opens import is_machine_open
 from pipelines.intake.smtp_signals import is_reputation_signal
 from pipelines.intake.timestamps import TimestampParser
 from schemas.events import OTHER, Recipient, SesEvent, Tag
+from schemas.rows import Constant
 from schemas.ses import COMMON_HEADERS, TAGS
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ _CACHED_LENGTH: Final = 4096
 """Characters: what is longer is nothing SES wrote, and a cache of it would have no bound."""
 _CACHED_TAGS: Final = 4000
 """Sets of tags remembered; a campaign's messages share theirs, unless they are tagged one by one."""
+_CACHED_ARNS: Final = 1024
+_NOWHERE: Final = ("", "")
 _ABSENT: Final = (b"", b"null")
 
 _BLANK: Final = SesEvent(
@@ -82,17 +86,14 @@ _BLANK: Final = SesEvent(
 )
 
 
-class _Known:
+class _Known(Struct, gc=False):
     """What an address comes to."""
 
-    __slots__ = ("address", "domain", "lower", "provider", "reports")
-
-    def __init__(self, lower: str, address: str, domain: str, provider: str, *, reports: bool) -> None:
-        self.lower = lower
-        self.address = address
-        self.domain = domain
-        self.provider = provider
-        self.reports = reports
+    lower: str
+    address: str
+    domain: str
+    provider: str
+    reports: bool
 
 
 class _Named(TypedDict):
@@ -184,7 +185,7 @@ class Normaliser:
         An envelope knows account and region too, but only on some paths, and an event must count the same by
         whichever path it comes first. (Open and Click have no `sourceArn`, so no region.)
         """
-        region, account = _region_account(mail.source_arn) if mail.source_arn else ("", "")
+        region, account = _region_account(mail.source_arn) if mail.source_arn else _NOWHERE
         event["account"] = account = str(mail.sending_account_id or "") or account
         event["region"] = region
         raw = bytes(mail.tags)
@@ -205,7 +206,7 @@ class Normaliser:
         campaign = _first(tags, self._policy.campaign_tag) if self._policy.campaign_tag else ""
         fields = _Named(
             tagged=True,
-            tags=[{"name": name, "values": tags[name]} for name in sorted(tags)],
+            tags=Constant([{"name": name, "values": tags[name]} for name in sorted(tags)]),
             from_domain=_first(tags, "ses:from-domain").lower(),
             configuration_set=configuration_set,
             tenant=_first(tags, "ses:tenant-name"),
@@ -231,6 +232,7 @@ class Normaliser:
                 raw = _header_recipients(mail)
         rows: list[Recipient] = []
         lowered: dict[str, None] = {}
+        first = ""
         for index, text in enumerate(raw):
             known = self._recipients.get(text) or self._recipient(text)
             if known.lower in lowered:
@@ -238,6 +240,8 @@ class Normaliser:
             lowered[known.lower] = None
             reply = replies[index] if replies else ""
             blocked = about.held or (about.signals and reply != "" and is_reputation_signal(reply))
+            shown = reply if self._plain or "@" not in reply else addresses.redact(reply)
+            first = first or shown
             rows.append(
                 {
                     "address": known.address,
@@ -245,12 +249,12 @@ class Normaliser:
                     "provider": known.provider,
                     "reports_complaints": known.reports,
                     "blocked": blocked,
-                    "smtp_reply": reply if self._plain or not reply else addresses.redact(reply),
+                    "smtp_reply": shown,
                 }
             )
         event["recipients"] = rows
         if replies:
-            event["smtp_reply"] = next((row["smtp_reply"] for row in rows if row["smtp_reply"]), "")
+            event["smtp_reply"] = first
         elif event["smtp_reply"] and not self._plain:
             event["smtp_reply"] = addresses.redact(event["smtp_reply"])
         return lowered
@@ -264,7 +268,7 @@ class Normaliser:
             digest = self._keyed.copy()
             digest.update(lower.encode(errors="replace"))
             address = digest.hexdigest()
-        known = _Known(lower, address, domain, provider.name, reports=provider.reports_complaints)
+        known = _Known(lower, address, domain, provider.name, provider.reports_complaints)
         if len(text) <= _CACHED_LENGTH:
             if len(self._recipients) >= _CACHED:
                 self._recipients.clear()
@@ -300,6 +304,7 @@ def _header_recipients(mail: Mail) -> list[str]:
     return addresses.listed([to] if isinstance(to, str) else to) if to else []
 
 
+@lru_cache(_CACHED_ARNS)
 def _region_account(arn: str) -> tuple[str, str]:
     """Region and account of `arn:partition:service:region:account:resource`; empty where it is none."""
     parts = arn.split(":", 5)

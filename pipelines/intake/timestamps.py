@@ -17,6 +17,8 @@ _FORM: Final = re.compile(
     r"(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d))?",
     re.ASCII,
 )
+_SECONDS: Final = {f"{second:02}.": second * 1000 for second in range(60)}
+_MILLIS: Final = {f"{milli:03}Z": milli for milli in range(1000)}
 _CACHED_MINUTES: Final = 50_000
 
 
@@ -32,11 +34,11 @@ class TimestampParser:
         """Milliseconds; None when it is missing, no timestamp, or outside 1990 to 2199. No zone means UTC."""
         if not text:
             return None
-        if len(text) == _USUAL_LENGTH and text[19] == "." and text[23] == "Z":
-            minute = self._minutes.get(text[:17])
-            digits = text[17:19] + text[20:23]
-            if minute is not None and digits.isdecimal() and digits < "60000":
-                return minute + int(digits)
+        if len(text) == _USUAL_LENGTH:
+            try:
+                return self._minutes[text[:17]] + _SECONDS[text[17:20]] + _MILLIS[text[20:]]
+            except KeyError:
+                pass  # the first of its minute, or of another form
         return self._parse(text)
 
     def _parse(self, text: str) -> int | None:

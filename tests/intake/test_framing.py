@@ -27,6 +27,10 @@ def shown(data: bytes) -> list[tuple[int, bytes | str]]:
     [
         (A + b"\n" + B + b"\n", [(0, A), (len(A) + 1, B)]),
         (A + B, [(0, A), (len(A), B)]),
+        (
+            A + B + b"\n" + B + A + b'{"s":"}{"}' + B,
+            [(0, A), (20, B), (42, B), (63, A), (83, b'{"s":"}{"}'), (93, B)],
+        ),
         (A + b"\r\n\r\n \n" + B, [(0, A), (len(A) + 6, B)]),
         (b"\xef\xbb\xbf" + A, [(3, A)]),
         (b"\n  " + A, [(3, A)]),
