@@ -103,25 +103,32 @@ def _verdict(failure: BaseException | None) -> int:
 
 
 async def _watch(app: faust.App, progress: Progress, stall_s: float) -> None:
-    """End the worker when there is lag and nothing was done for too long.
+    """End the worker when it cannot go on: nothing moves for too long though it should.
+
+    It should while records wait, and as long as it has not got its partitions and recovered its tables: aiokafka's
+    coordinator may be stuck with an error nobody asks it for.
 
     Raises:
-        Stalled: then.
+        WorkerError: then.
     """
     clock = asyncio.get_running_loop().time
-    done, since, generation = -1, clock(), app.consumer_generation_id
+    moved, since, generation = (-1, -1), clock(), app.consumer_generation_id
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         if app.consumer_generation_id != generation:
             # Partitions that left may come back with what others did.
             generation = app.consumer_generation_id
             progress.next_offsets.clear()
-        # A recovery takes as long as its changelog; only streams that run can stall.
-        if progress.done != done or app.rebalancing or not await _lag(app, progress):
-            done, since = progress.done, clock()
+        if app.lost is not None:
+            raise app.lost
+        recovery = app.tables.recovery
+        marks = (progress.done, sum(recovery.active_offsets.values()))
+        settled = recovery.completed.is_set() and not app.rebalancing
+        if marks != moved or (settled and not await _lag(app, progress)):
+            moved, since = marks, clock()
         elif clock() - since > stall_s:
             raise Stalled(
-                f"The worker did nothing for {stall_s:.0f} s though records wait: it ends, to be "
+                f"The worker did nothing for {stall_s:.0f} s though it has work: it ends, to be "
                 "started again; look whether the brokers answer."
             )
 

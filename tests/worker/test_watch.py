@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count, repeat
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +11,44 @@ import pytest
 
 from pipelines.worker import run
 from pipelines.worker.batches import Pace, Progress, drive
-from pipelines.worker.errors import Stalled
+from pipelines.worker.errors import Stalled, TopicsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 TP = SimpleNamespace(topic="events", partition=0)
 
 
-def app(*, highwater: int, position: int | None = None, rebalancing: bool = False) -> Any:
+def app(
+    *,
+    highwater: int,
+    position: int | None = None,
+    rebalancing: bool = False,
+    recovered: Iterator[int] = repeat(0),
+) -> Any:
     async def read(_: Any) -> int | None:
         return position
 
     consumer = SimpleNamespace(
         assignment=lambda: [TP], highwater=lambda _: highwater, position=read, started=True
     )
+    settled = asyncio.Event()
+    settled.set()
+
+    class Recovery:
+        completed = settled
+
+        @property
+        def active_offsets(self) -> dict[str, int]:
+            return {"changelog": next(recovered)}
+
     return SimpleNamespace(
-        consumer=consumer, topics_read={"events"}, rebalancing=rebalancing, consumer_generation_id=1
+        consumer=consumer,
+        topics_read={"events"},
+        rebalancing=rebalancing,
+        consumer_generation_id=1,
+        lost=None,
+        tables=SimpleNamespace(recovery=Recovery()),
     )
 
 
@@ -37,7 +59,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_lag_without_progress_ends_the_worker() -> None:
     progress = Progress(done=5, next_offsets={("events", 0): 5})
-    with pytest.raises(Stalled, match="though records wait"):
+    with pytest.raises(Stalled, match="though it has work"):
         await asyncio.wait_for(run._watch(app(highwater=9), progress, 0.02), 5)
 
 
@@ -47,8 +69,20 @@ async def test_a_worker_that_reads_on_where_another_was_has_no_lag() -> None:
     assert await run._lag(app(highwater=9, position=3), Progress())
 
 
-@pytest.mark.parametrize("calm", [app(highwater=5), app(highwater=9, rebalancing=True)])
-async def test_nothing_to_do_is_no_stall(calm: Any) -> None:
+async def test_a_rebalance_that_never_ends_is_a_stall() -> None:
+    with pytest.raises(Stalled):
+        await asyncio.wait_for(run._watch(app(highwater=5, rebalancing=True), Progress(), 0.02), 5)
+
+
+async def test_what_lost_its_topics_ends_at_once() -> None:
+    lost = app(highwater=5)
+    lost.lost = TopicsError("Kafka lists no partitions")
+    with pytest.raises(TopicsError):
+        await asyncio.wait_for(run._watch(lost, Progress(), 60), 5)
+
+
+@pytest.mark.parametrize("calm", [app(highwater=5), app(highwater=9, rebalancing=True, recovered=count())])
+async def test_nothing_to_do_and_a_recovery_that_moves_are_no_stall(calm: Any) -> None:
     progress = Progress(done=5, next_offsets={("events", 0): 5})
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(run._watch(calm, progress, 0.02), 0.2)
