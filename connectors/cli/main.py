@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -49,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """The console entry. Exits 0 when all is well, else with the error's code."""
     args = parser().parse_args()
+    for library in ("boto3", "botocore", "clickhouse_connect", "kafka", "urllib3"):
+        # Without a handler their warnings would stand on standard error before our sentence.
+        logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         code = int(args.run(args))
         sys.stdout.flush()

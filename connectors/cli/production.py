@@ -21,8 +21,10 @@ def logged(args: argparse.Namespace) -> Settings:
     """Settings, with logging to standard error set up."""
     level = logging.DEBUG if args.debug else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("kafka", "botocore", "boto3", "urllib3", "aiokafka", "faust", "mode"):
+    for chatty in ("kafka", "botocore", "boto3", "aiokafka", "faust", "mode"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    for repeating in ("clickhouse_connect", "urllib3"):  # what they warn of, they raise as well
+        logging.getLogger(repeating).setLevel(logging.DEBUG if args.debug else logging.ERROR)
     return settings_of(args)
 
 

@@ -18,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Count until stopped."""
     from connectors.cli.wiring import worker_config
+    from connectors.kafka import await_broker
     from pipelines.worker.run import run_worker
 
     settings = logged(args)
+    await_broker(settings.kafka)
     return run_worker(worker_config(settings, directory_of(args).path / "worker"), None)

@@ -107,6 +107,27 @@ def test_no_broker(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     assert "no Kafka broker answers at 127.0.0.1:1" in capsys.readouterr().err
 
 
+@pytest.mark.sockets
+def test_a_worker_without_a_broker(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SES_STREAMS_KAFKA__BROKERS", "127.0.0.1:1")
+    monkeypatch.setattr("connectors.kafka.CONNECT_S", 0.2)
+    assert exits("worker") == 4
+    assert "no Kafka broker answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+@pytest.mark.sockets
+def test_a_clickhouse_that_is_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SES_STREAMS_CLICKHOUSE__DSN", "clickhouse://user:secret@127.0.0.1:1/ses")
+    code, sentence = fails(capsys, "sql", "SELECT 1")
+    assert code == 5
+    assert "127.0.0.1:1 does not answer" in sentence
+    assert "secret" not in sentence
+
+
 @pytest.mark.parametrize("source", ["nowhere", "ftp://host/file"])
 def test_a_source_that_is_none(capsys: pytest.CaptureFixture[str], source: str) -> None:
     code, sentence = fails(capsys, "replay", source, "--once")
