@@ -30,7 +30,7 @@ COMPANY_S: Final = 0.02
 def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
     """The app: with tables and changelogs, or (given a memory) with state restored from it here and now.
 
-    `app.progress` (`batches.Progress`) says how far its agents are, `app.lost` (an error, or None) that it cannot go on.
+    `app.progress` (`batches.Progress`) says how far its agents are, `app.lost` (an error or None) that it cannot go on.
     """
     app = _new_app(config)
     seen, counters = _state(app, config, memory)

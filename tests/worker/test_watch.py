@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import count, repeat
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ def app(
     highwater: int,
     position: int | None = None,
     rebalancing: bool = False,
-    recovered: Iterator[int] = repeat(0),
+    recovered: Iterator[int] | None = None,
 ) -> Any:
     async def read(_: Any) -> int | None:
         return position
@@ -40,7 +40,7 @@ def app(
 
         @property
         def active_offsets(self) -> dict[str, int]:
-            return {"changelog": next(recovered)}
+            return {"changelog": next(recovered) if recovered else 0}
 
     return SimpleNamespace(
         consumer=consumer,
