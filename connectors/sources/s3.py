@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from connectors.aws import source_error
 from connectors.errors import SourceError
 from connectors.sources.units import Unit
 from pipelines.intake.provenance import Provenance
@@ -98,7 +99,7 @@ def object_error(error: ClientError, uri: str) -> ObjectError:
         )
     if code == "PreconditionFailed":
         return ObjectUnavailable(f"{uri} was replaced while it was read; read it again")
-    return ObjectUnavailable(f"S3 does not give {uri} ({code})")
+    return ObjectUnavailable(str(source_error(error, uri)))
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -140,7 +141,7 @@ class S3Prefix:
         except ClientError as error:
             raise object_error(error, f"s3://{self._bucket}/{self._prefix}") from error
         except (BotoCoreError, HTTPError, OSError) as error:
-            raise SourceError(f"S3 does not list s3://{self._bucket}/{self._prefix}: {error}") from error
+            raise source_error(error, f"s3://{self._bucket}/{self._prefix}") from error
 
     def _unit(self, entry: Any) -> Unit:
         key = entry["Key"]

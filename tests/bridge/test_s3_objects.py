@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.exceptions import ClientError, IncompleteReadError, NoCredentialsError
 from botocore.response import StreamingBody
 from urllib3.exceptions import ProtocolError
 
@@ -120,6 +120,15 @@ def test_refusals_are_typed(code: str, kind: type[Exception]) -> None:
 
     with pytest.raises(kind, match=code):
         next(read_object(Refusing(), "b", "k"))
+
+
+def test_listing_without_credentials_says_how_to_give_them() -> None:
+    class Unknown(Client):
+        def paginate(self, **_: str) -> list[Any]:
+            raise NoCredentialsError
+
+    with pytest.raises(SourceError, match=r"no AWS credentials for s3://b/p .*set AWS_PROFILE"):
+        list(S3Prefix(Unknown(), "b", "p").units())
 
 
 def test_an_answer_shorter_than_it_said_is_resumed() -> None:
