@@ -121,7 +121,12 @@ class ApacheKafka:
         ]
 
     def _format(self) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # The first bit is 0, for an id that begins with `-` would be taken for an option.
+        cluster = (
+            urlsafe_b64encode(bytes([uuid.uuid4().bytes[0] & 0x7F]) + uuid.uuid4().bytes[1:])
+            .rstrip(b"=")
+            .decode()
+        )
         command = self._java(
             "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config), heap="128m"
         )
