@@ -130,11 +130,9 @@ class S3Prefix:
         Raises:
             SourceError: when the bucket cannot be listed.
         """
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix
-        )
+        paginator = self._client.get_paginator("list_objects_v2")
         try:
-            for page in pages:
+            for page in paginator.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for entry in page.get("Contents", ()):
                     if entry["Size"] or not entry["Key"].endswith("/"):
                         yield self._unit(entry)
