@@ -73,8 +73,6 @@ class Counting(Struct, frozen=True, forbid_unknown_fields=True):
     """Message tag that names the campaign when Feedback-ID `a` is not set."""
     unknown_providers_report: bool = False
     """Whether deliveries at providers that are not in the table count as eligible for complaints."""
-    retention_days: Annotated[int, Meta(ge=1, le=400)] = 14
-    """Cohort hours a worker keeps in memory; older ones live in ClickHouse alone."""
 
 
 class SqsQueue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +118,13 @@ class Bridge(Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
 
 
+class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of `up`, `demo` and a local `replay` alone."""
+
+    broker_limit_mb: Annotated[int, Meta(ge=1)] = 1500
+    """Resident memory of the embedded broker beyond which it is replaced; it keeps every record it has got."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything, validated."""
 
@@ -128,6 +133,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     privacy: Privacy = Privacy()
     counting: Counting = Counting()
     bridge: Bridge = field(default_factory=Bridge)
+    embedded: Embedded = Embedded()
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:

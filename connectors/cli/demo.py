@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--once", action="store_true", help="end after the comparison; exit code 0 only if all agree"
     )
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="the same seed gives the same sender"
+        "--seed", type=int, default=18, metavar="N", help="the same seed gives the same sender"
     )
     parser.add_argument(
         "--events", type=int, default=2000, metavar="N", help="distinct events (default: %(default)s)"
