@@ -8,6 +8,10 @@ from typing import Final, TypedDict
 PAYLOAD_LIMIT: Final = 64 * 1024
 """Bytes of a rejected record that are kept; `source` says where the rest is, `payload_size` how much there was."""
 
+_EARLIEST: Final = -2_208_988_800_000
+_LATEST: Final = 10_413_791_999_999
+"""ms: 1900 to 2299, the range of ClickHouse's DateTime64. Files and requests come with any time."""
+
 
 class DeadLetter(TypedDict):
     """A row of `ses.dead-letter`."""
@@ -34,14 +38,14 @@ class DeadLetter(TypedDict):
 def dead_letter(
     *, time: int, stage: str, cause: str, detail: str, source: str, payload: bytes, size: int | None = None
 ) -> DeadLetter:
-    """Make a row: identity from stage, cause, source and payload; payload capped."""
+    """Make a row: identity from stage, cause, source and payload; payload capped, time as near as can be kept."""
     identity = blake2b(digest_size=16)
     for part in (stage.encode(), cause.encode(), source.encode(errors="replace"), payload):
         identity.update(len(part).to_bytes(8, "big"))
         identity.update(part)
     return DeadLetter(
         dead_letter_id=identity.digest(),
-        time=time,
+        time=min(max(time, _EARLIEST), _LATEST),
         stage=stage,
         cause=cause,
         detail=detail[:4096],

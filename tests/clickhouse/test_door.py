@@ -210,6 +210,8 @@ def test_dead_letters_are_listed_and_shown_with_their_bytes(through: Through, in
     assert (listed.detail, listed.payload_size, listed.time.timestamp()) == ("first", 3, 1.0)
     shown = show_letter(through, listed.dead_letter_id[:8])
     assert (shown.payload, shown.detail, shown.listed.stage) == (b"\xff\0{", "first\nsecond", "parse")
+    insert("ses.dead-letter", [letter("read", 10**30, b"late"), letter("read", -(10**30), b"early")])
+    assert [each.time.year for each in list_letters(through, stage="read")] == [2299, 1900]
     with pytest.raises(ClickHouseError, match="no dead letter begins"):
         show_letter(through, "0" * 32)
     with pytest.raises(ClickHouseError, match="no stage or cause"):
