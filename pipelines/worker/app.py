@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import faust
 import mode
+from aiokafka.codec import lz4_encode
 from faust.types.auth import AuthProtocol
 
 from pipelines.worker.assignor import Assignor
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 
 COMPANY_S: Final = 0.02
 """How long a record waits for others to share its pass."""
+
+
+LZ4_LEVEL: Final = 1
+"""aiokafka's 9 took a seventh of the worker's time, for bytes that are fewer by a third."""
+
+
+class _App(faust.App):  # type: ignore[misc]
+    """An app without Faust's monitor, whose figures of every record nobody reads here."""
+
+    def on_init_dependencies(self) -> Any:
+        services = super().on_init_dependencies()
+        self.sensors.remove(self.monitor)
+        return services
 
 
 def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
@@ -72,7 +86,8 @@ def _attach(app: faust.App, name: str, topic: Any, step: Step, pace: Pace) -> No
 
 def _new_app(config: WorkerConfig) -> faust.App:
     rebalance = config.rebalance_timeout_s
-    return faust.App(
+    lz4_encode.__defaults__ = (LZ4_LEVEL,)
+    return _App(
         config.group,
         version=1,
         broker=[f"kafka://{server.strip()}" for server in config.brokers.split(",")],
