@@ -1,8 +1,9 @@
 """The bridge: events and dead letters in, Kafka blocks out, receipts released once those are safe."""
 
 from connectors.bridge.bridge import Bridge, Counters
+from connectors.bridge.entrance import Entrance
 from connectors.bridge.opening import open_bridge
 from connectors.bridge.policy import Policy
 from connectors.bridge.receipts import Receipt
 
-__all__ = ["Bridge", "Counters", "Policy", "Receipt", "open_bridge"]
+__all__ = ["Bridge", "Counters", "Entrance", "Policy", "Receipt", "open_bridge"]

@@ -85,7 +85,8 @@ def supervise(
     directory: DataDirectory, settings: Settings, listener: Listener, tasks: dict[str, Any] | None = None
 ) -> Supervisor:
     """A supervisor of a held directory; run it with `run_until_stopped`."""
-    return Supervisor(Plan(directory, settings, COMMAND, tasks or {}), listener)
+    limit = settings.embedded.broker_limit_mb * 1_000_000
+    return Supervisor(Plan(directory, settings, COMMAND, tasks or {}, limit), listener)
 
 
 def run_until_stopped(supervisor: Supervisor) -> None:

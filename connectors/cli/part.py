@@ -17,12 +17,12 @@ from connectors.embedded.outside import Outside
 from connectors.errors import ClickHouseError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from connectors.bridge import Bridge
+    from connectors.bridge import Entrance
+    from connectors.cli.relay import Relay
     from connectors.clickhouse.sink import Sink
     from connectors.embedded.outside import Config
-    from connectors.settings import Settings
     from connectors.sources.replay import Progress
 
 COMMAND: Final = (sys.executable, "-P", "-m", "connectors.cli.part")
@@ -104,64 +104,95 @@ def worker(outside: Outside) -> None:
 
 
 def bridge(outside: Outside) -> None:
-    """Reads the sources, and replays what it is told to, until stopped; then drains."""
+    """Reads the sources, and replays what it is told to, until stopped; then drains.
+
+    It goes on reading while everything behind it is replaced.
+    """
     from connectors.cli import wiring
-    from connectors.cli.replaying import Recycle
+    from connectors.cli.relay import Relay, line_to
 
     config = outside.configured()
     settings = config.resolved()
     sources, http = wiring.sources_of(settings, drain_s=_SOURCE_DRAIN_S)
-    with wiring.bridge_to(settings) as opened:
-        running = wiring.Running(sources, opened)
+    relay = Relay(line_to(settings))
+    try:
+        running = wiring.Running(sources, relay)
         while http and not http.address(_POLL_S):
             running.check()
         scheme = "https" if settings.bridge.http.tls_certificate else "http"
         outside.report("ready", http=f"{scheme}://{http.address(0)}" if http else "")
-        try:
-            if config.tasks.get("sources"):
-                _replay(outside, config, settings, opened)
-            while not (outside.stop.wait(_POLL_S) or outside.recycle):
-                running.check()
-                opened.check()
-        except Recycle:
-            pass
+        if config.tasks.get("sources"):
+            running.start(_Replaying(outside, config, relay))
+        while not outside.stop.wait(_POLL_S):
+            running.check()
+            relay.check()
+            if outside.recycle and not _recycled(outside, config, relay):
+                break
         running.stop()
         deadline = time.monotonic() + _DRAIN_S
-        give_up = _giving_up(outside, deadline)
-        if wiring.flush(opened, give_up) and wiring.drain(settings, give_up):
+
+        def late() -> bool:
+            return time.monotonic() > deadline
+
+        if relay.connected and wiring.flush(relay, late) and relay.drain(late):
             outside.report("drained")
+    finally:
+        relay.close()
 
 
-def _giving_up(outside: Outside, deadline: float) -> Callable[[], bool]:
-    """A stop has little time; a recycle has as much as it takes, until a stop comes."""
-    return lambda: time.monotonic() > deadline and (outside.stop.is_set() or not outside.recycle)
+def _recycled(outside: Outside, config: Config, relay: Relay) -> bool:
+    """Settle everything, and go on where the supervisor says; False when stopped before."""
+    from connectors.cli.relay import line_to
+
+    # However long that takes: what is under way comes to its end.
+    if not relay.settle(outside.stop.is_set):
+        return False
+    relay.hang_up()
+    outside.report("drained")
+    moved = outside.moved(config)
+    if moved is None:
+        relay.close()
+        return False
+    relay.connect(line_to(moved.resolved()))
+    outside.report("ready")
+    return True
 
 
-def _replay(outside: Outside, config: Config, settings: Settings, opened: Bridge) -> None:
-    from connectors.cli.replaying import Job, replay
+class _Replaying:
+    """What we were told to replay, as a source."""
 
-    last = {"units": -1, "time": 0.0}
+    name: str = "replay"
 
-    def tell(progress: Progress) -> None:
-        # Every unit is told, for the count of events up to it is what a new generation goes on from.
+    def __init__(self, outside: Outside, config: Config, relay: Relay) -> None:
+        self._outside = outside
+        self._config = config
+        self._relay = relay
+        self._units = -1
+        self._told = 0.0
+
+    def run(self, bridge: Entrance, stop: threading.Event) -> None:
+        """Read, and wait until it is in ClickHouse with all that follows."""
+        from connectors.cli.replaying import Job, replay
+
+        config = self._config
+        job = Job(
+            config.resolved(),
+            config.tasks["sources"],
+            Path(config.directory),
+            on_progress=self._tell,
+            on_waiting=lambda remaining: self._outside.report("waiting", remaining=remaining),
+            drain=self._relay.drain,
+        )
+        self._outside.report("replaying")
+        if replay(job, bridge, stop):
+            self._outside.report("done")
+
+    def _tell(self, progress: Progress) -> None:
+        # Every unit is told, for the count of events up to it is what a new bridge goes on from.
         now = time.monotonic()
-        if progress.units_done != last["units"] or now - last["time"] > _PROGRESS_S:
-            last.update(units=progress.units_done, time=now)
-            outside.report("progress", **_facts(progress))
-
-    def waiting(remaining: int) -> None:
-        outside.report("waiting", remaining=remaining)
-
-    job = Job(
-        settings,
-        config.tasks["sources"],
-        Path(config.directory),
-        tell,
-        waiting,
-        lambda: outside.recycle,
-    )
-    if replay(job, opened, outside.stop):
-        outside.report("done")
+        if progress.units_done != self._units or now - self._told > _PROGRESS_S:
+            self._units, self._told = progress.units_done, now
+            self._outside.report("progress", **_facts(progress))
 
 
 def _facts(progress: Progress) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -75,7 +76,7 @@ class Tally:
     events: int = 0
     letters: int = 0
     before: dict[str, int] = field(default_factory=dict)
-    _at: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _at: dict[int, tuple[int, int]] = field(default_factory=lambda: {0: (0, 0)})
     _base: tuple[int, int] = (0, 0)
 
     def restart(self, skipped: int) -> None:
@@ -152,6 +153,7 @@ class Ours(Quiet):
             self._tally.before = self._tally.before or {
                 name: report[name] for name in ("events", "later_letters")
             }
+        elif kind == "replaying":
             self._fresh = True
         elif kind == "progress":
             if self._fresh:
@@ -215,7 +217,7 @@ def _from_outside(settings: Settings, target: Target, sources: list[str], data: 
         tally.read({name: getattr(progress, name) for name in type(progress).__slots__})
 
     stop = threading.Event()
-    job = Job(settings, sources, data, tell, tally.waiting)
+    job = Job(settings, sources, data, tell, tally.waiting, partial(wiring.drain, settings))
     with signals(stop.set), wiring.bridge_to(settings) as bridge:
         finished = replay(job, bridge, stop)
     if not finished:

@@ -25,6 +25,7 @@ from schemas.blocks import SINGLE_OBJECT, Confluent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from connectors.bridge import Entrance
     from connectors.settings import Settings
     from connectors.sources import Source
     from connectors.sources.units import Origin
@@ -114,19 +115,23 @@ def bridge_to(settings: Settings) -> Iterator[Bridge]:
 class Running:
     """Sources that run, each in a thread."""
 
-    def __init__(self, sources: Sequence[Source], bridge: Bridge) -> None:
+    def __init__(self, sources: Sequence[Source], bridge: Entrance) -> None:
+        self._bridge = bridge
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
-        self._threads = [
-            threading.Thread(target=self._run, args=(source, bridge), name=source.name, daemon=True)
-            for source in sources
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        for source in sources:
+            self.start(source)
 
-    def _run(self, source: Source, bridge: Bridge) -> None:
+    def start(self, source: Source) -> None:
+        """One more."""
+        thread = threading.Thread(target=self._run, args=(source,), name=source.name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, source: Source) -> None:
         try:
-            source.run(bridge, self._stop)
+            source.run(self._bridge, self._stop)
         except BaseException as error:  # noqa: BLE001 - raised again by `check`, in the thread that waits
             self._errors.append(error)
 
@@ -147,7 +152,7 @@ class Running:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def flush(bridge: Bridge, give_up: Callable[[], bool]) -> bool:
+def flush(bridge: Entrance, give_up: Callable[[], bool]) -> bool:
     """Wait until everything submitted is safe; False when told to give up before.
 
     Raises:

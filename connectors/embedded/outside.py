@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
+_POLL_S: Final = 0.05
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -75,13 +76,21 @@ class Outside:
 
     @property
     def recycle(self) -> bool:
-        """Whether this generation is to end at the next good point."""
+        """Whether everything behind the bridge is to be replaced."""
         return bool(self._told.get("recycle"))
+
+    def moved(self, config: Config) -> Config | None:
+        """Wait until it has been replaced, and where it is now; None when we are to stop before."""
+        while self.recycle:
+            if self.stop.wait(_POLL_S):
+                return None
+        told = self._told
+        return msgspec.structs.replace(config, broker=told["broker"], door=told["door"], token=told["token"])
 
     def _listen(self) -> None:
         """Take what else it says; when it is gone, so are we (where the kernel does not see to that)."""
         for line in self._lines:
-            self._told |= msgspec.json.decode(line, type=dict[str, Any])
+            self._told = self._told | msgspec.json.decode(line, type=dict[str, Any])
         if not self.stop.is_set():
             os._exit(0)
 

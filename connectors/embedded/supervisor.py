@@ -7,8 +7,15 @@ remembered"), so there is one way to recover, and it is the way to start:
     sink: create the topics, open ClickHouse, migrate, repair, open its door; ready
     worker: read its memory from ClickHouse; ready
     bridge: begin to read sources; ready
-    … until a part dies, the broker has grown too large, or somebody wants to stop
+    … until a part dies, or somebody wants to stop
     stop the bridge, which drains; then worker, sink, broker
+
+A broker that has grown too large is replaced without stopping the bridge, which keeps its place in what it
+reads:
+
+    the bridge holds its sources back and drains
+    stop worker, sink, broker; start broker, sink and worker as above
+    the bridge is told where they are, and lets its sources go on
 """
 
 from __future__ import annotations
@@ -28,11 +35,10 @@ if TYPE_CHECKING:
     from connectors.settings import Settings
 
 BROKER_LIMIT: Final = 1_500_000_000
-"""Resident bytes of the broker beyond which a generation ends.
+"""Resident bytes of the broker beyond which it is replaced.
 
 It keeps every record it has got, for it cannot trim.
 """
-_PARTS: Final = ("sink", "worker", "bridge")
 _READY_S: Final = 120.0
 """A part that is not ready by then hangs: repairing a large instance takes tens of seconds."""
 _SETTLED_S: Final = 10.0
@@ -41,6 +47,8 @@ _RAPID_FAILURES: Final = 6
 _BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
 _DRAIN_S: Final = 8.0
 _TERM_S: Final = 5.0
+_BEHIND_BRIDGE: Final = ("worker", "sink", "broker")
+"""What is stopped after the bridge, in this order."""
 _TICK_S: Final = 0.05
 _HOUSEKEEPING_S: Final = 2.0
 _HOPELESS: Final = {kind.exit_code: kind for kind in (UserError, SettingsError, SourceError, InstanceError)}
@@ -123,9 +131,7 @@ class Supervisor:
             while self._stop is Stop.NO:
                 started = time.monotonic()
                 try:
-                    self._generation += 1
-                    endpoints = self._start()
-                    self._watch(endpoints)
+                    self._watch(self._start())
                 except _PartDied as death:
                     self._bury(death, time.monotonic() - started)
             self._stop_parts(_DRAIN_S)
@@ -135,39 +141,46 @@ class Supervisor:
 
     def _start(self) -> Endpoints:
         """Steps of the module's docstring, up to ready."""
-        directory = self._plan.directory
+        bridge = self._spawn("bridge", list(self._plan.part))
+        config = self._start_behind_bridge()
+        bridge.tell(config)
+        return self._publish(config, self._ready(bridge).get("http", ""))
+
+    def _start_behind_bridge(self) -> dict[str, Any]:
+        """Broker, sink and worker; the configuration of the bridge before them."""
+        self._generation += 1
         self._drained = self._recycling = False
         port = broker.free_port()
         server = self._spawn("broker", broker.command(port), ours=False)
-        parts = {name: self._spawn(name, list(self._plan.part)) for name in _PARTS}
+        sink, worker = (self._spawn(name, list(self._plan.part)) for name in ("sink", "worker"))
         if not broker.wait_for(port, server.process):
             raise _PartDied("broker", "does not answer")
-        address = f"{broker.HOST}:{port}"
         config: dict[str, Any] = {
             "settings": self._plan.settings,
-            "directory": str(directory.path),
-            "broker": address,
+            "directory": str(self._plan.directory.path),
+            "broker": f"{broker.HOST}:{port}",
             "tasks": self._plan.tasks,
         }
-        parts["sink"].tell(config)
-        door = self._ready(parts["sink"])
+        sink.tell(config)
+        door = self._ready(sink)
         self._listener.report("sink", door)
         config |= {"door": door["door"], "token": door["token"]}
-        parts["worker"].tell(config)
+        worker.tell(config)
         # What lands while the worker reads its memory it would take for counted already.
-        self._ready(parts["worker"])
-        parts["bridge"].tell(config)
-        http = self._ready(parts["bridge"]).get("http", "")
+        self._ready(worker)
+        return config
+
+    def _publish(self, config: dict[str, Any], http: str) -> Endpoints:
         endpoints = Endpoints(
             pid=os.getpid(),
             generation=self._generation,
-            broker=address,
-            door=door["door"],
-            token=door["token"],
+            broker=config["broker"],
+            door=config["door"],
+            token=config["token"],
             http=http,
             pids={child.name: child.process.pid for child in self._children},
         )
-        directory.publish(endpoints)
+        self._plan.directory.publish(endpoints)
         self._listener.up(endpoints)
         return endpoints
 
@@ -180,10 +193,14 @@ class Supervisor:
         """Wait for a part's `ready`, or for the end of any."""
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
+            ready = None
             for report in child.heard():
                 if report.get("kind") == "ready":
-                    return report
-                self._take(child, report)
+                    ready = report
+                else:
+                    self._take(child, report)
+            if ready is not None:
+                return ready
             if self._stop is not Stop.NO:
                 raise _PartDied(child.name, "stopped while it started")
             self._look()
@@ -191,10 +208,7 @@ class Supervisor:
         raise _PartDied(child.name, f"was not ready within {_READY_S:.0f} s")
 
     def _watch(self, endpoints: Endpoints) -> None:
-        """Until something ends this generation.
-
-        Returns when it is to be replaced in good order, or stopped.
-        """
+        """Until somebody wants to stop."""
         began = housekeeping = time.monotonic()
         while self._stop is Stop.NO:
             for child in self._children:
@@ -210,30 +224,42 @@ class Supervisor:
                 for child in self._children:
                     cap(child.log)
                 self._recycle_if_full(endpoints)
-            if self._recycling and not self._bridge().alive:
-                self._stop_parts(_DRAIN_S)
-                return
+            if self._recycling and self._drained:
+                endpoints = self._replace_behind_bridge(endpoints)
+                housekeeping = time.monotonic()
             time.sleep(_TICK_S)
 
     def _recycle_if_full(self, endpoints: Endpoints) -> None:
-        """Ask the bridge to come to a good point, drain and end, however long that takes.
-
-        What it had not finished it would have to begin again, and might never come to an end.
-        """
-        if not self._recycling and broker.resident_bytes(endpoints.pids["broker"]) > self._plan.broker_limit:
+        """Ask the bridge to hold its sources back and to drain, however long that takes."""
+        limit = self._plan.broker_limit
+        if not self._recycling and broker.resident_bytes(endpoints.pids["broker"]) > limit:
             self._listener.notice("the embedded broker is full: everything drains, then a new one starts")
             self._recycling = True
             self._bridge().tell({"recycle": True})
+
+    def _replace_behind_bridge(self, endpoints: Endpoints) -> Endpoints:
+        """All but the bridge anew: it has drained, and keeps its sources waiting until it is told where to.
+
+        It is not heard meanwhile, so that whoever listens finds ClickHouse when it says that it is done.
+        """
+        self._plan.directory.withdraw()
+        for name in _BEHIND_BRIDGE:
+            self._stop_part(name, _TERM_S)
+        if self._stop is not Stop.NO:
+            return endpoints
+        config = self._start_behind_bridge()
+        told = {name: config[name] for name in ("broker", "door", "token")}
+        self._bridge().tell({"recycle": False, **told})
+        self._ready(self._bridge())
+        return self._publish(config, endpoints.http)
 
     def _bridge(self) -> Child:
         return next(child for child in self._children if child.name == "bridge")
 
     def _look(self) -> None:
         """Raise for a part that has ended. A broker's death is named first: the others then die of it."""
-        for child in self._children:
+        for child in sorted(self._children, key=lambda child: child.name != "broker"):
             if not child.alive:
-                if self._recycling and child.name == "bridge" and child.process.returncode == 0:
-                    continue
                 for report in child.heard():
                     self._take(child, report)
                 raise _PartDied(child.name, _how(child))
@@ -262,24 +288,21 @@ class Supervisor:
         time.sleep(_BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1])
 
     def _stop_parts(self, drain_s: float) -> None:
-        """In good order: the bridge drains, then nobody is asked while somebody upstream still writes.
-
-        The broker has nothing to put in order: it is killed.
-        """
+        """In good order: the bridge drains, then nobody is asked while somebody upstream still writes."""
         self._plan.directory.withdraw()
-        by_name = {child.name: child for child in self._children}
-        for name, patience in (
-            ("bridge", drain_s),
-            ("worker", _TERM_S),
-            ("sink", _TERM_S),
-            ("broker", _TERM_S),
-        ):
-            if child := by_name.get(name):
-                if name == "sink":
-                    child.tell({"drained": self._drained})
-                child.ask_to_stop()
-                self._wait(child, patience)
-        self._kill()
+        self._stop_part("bridge", drain_s)
+        for name in _BEHIND_BRIDGE:
+            self._stop_part(name, _TERM_S)
+
+    def _stop_part(self, name: str, patience_s: float) -> None:
+        """Ask it to stop, and kill it when it does not. One that has not been started is left alone."""
+        for child in [child for child in self._children if child.name == name]:
+            if name == "sink":
+                child.tell({"drained": self._drained})
+            child.ask_to_stop()
+            self._wait(child, patience_s)
+            child.kill()
+            self._children.remove(child)
 
     def _wait(self, child: Child, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s

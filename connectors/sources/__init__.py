@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import threading
 
-    from connectors.bridge import Bridge
+    from connectors.bridge import Entrance
 
 
 class Source(Protocol):
@@ -25,7 +25,7 @@ class Source(Protocol):
     name: str
     """For people: `sqs https://…`, `http :8080`, `replay`."""
 
-    def run(self, bridge: Bridge, stop: threading.Event) -> None:
+    def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Read until exhausted or until `stop` is set, then return; receipts may still be unsafe then.
 
         After `stop` it takes nothing new within about a second, and leaves what it had not submitted to its

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from connectors.bridge import Bridge, Receipt
+    from connectors.bridge import Entrance, Receipt
     from pipelines.intake.intake import Intake
     from schemas.events import SesEvent
 
@@ -116,7 +116,7 @@ class FirehoseEndpoint:
             raise Refused(400, f"the body is not as Firehose's contract has it: {error}") from None
 
     @staticmethod
-    def _submit(delivery: Delivery, arn: str, intake: Intake, bridge: Bridge, receipt: Receipt) -> None:
+    def _submit(delivery: Delivery, arn: str, intake: Intake, bridge: Entrance, receipt: Receipt) -> None:
         provenance = Provenance(f"firehose://{arn}/{delivery.request_id}", delivery.timestamp, "firehose")
         offset = 0
         for start in range(0, len(delivery.records), _TAKEN_AT_ONCE):

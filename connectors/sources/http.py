@@ -19,7 +19,7 @@ from connectors.sources.sns_http import SnsEndpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from connectors.bridge import Bridge
+    from connectors.bridge import Entrance
     from connectors.settings import Http
     from pipelines.intake.intake import Intake
 
@@ -59,7 +59,7 @@ class HttpSource:
         self._bound.wait(timeout)
         return self._address
 
-    def run(self, bridge: Bridge, stop: threading.Event) -> None:
+    def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Serve until `stop` is set.
 
         Raises:
@@ -68,7 +68,7 @@ class HttpSource:
         """
         asyncio.run(self._serve(bridge, stop))
 
-    async def _serve(self, bridge: Bridge, stop: threading.Event) -> None:
+    async def _serve(self, bridge: Entrance, stop: threading.Event) -> None:
         handover = Handover(bridge, self._new_intake)
         runner = web.AppRunner(
             self._application(handover),
@@ -136,7 +136,7 @@ def parse_bind(bind: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _check(bridge: Bridge, handover: Handover) -> None:
+def _check(bridge: Entrance, handover: Handover) -> None:
     if handover.failure is not None:
         raise handover.failure
     bridge.check()

@@ -20,7 +20,7 @@ from connectors.sources.reading import not_fetched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from connectors.bridge import Bridge
+    from connectors.bridge import Entrance
     from pipelines.intake.intake import Intake, Taken
     from pipelines.intake.provenance import Provenance
     from schemas.dead_letters import DeadLetter
@@ -37,7 +37,7 @@ _READ: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-Submit: TypeAlias = "Callable[[Intake, Bridge, Receipt], None]"
+Submit: TypeAlias = "Callable[[Intake, Entrance, Receipt], None]"
 
 
 class Refused(Exception):  # noqa: N818 - named by what it says
@@ -71,7 +71,7 @@ class Room:
 class Handover:
     """Gives what requests bring to the bridge; lives in the endpoint's event loop."""
 
-    def __init__(self, bridge: Bridge, new_intake: Callable[[], Intake]) -> None:
+    def __init__(self, bridge: Entrance, new_intake: Callable[[], Intake]) -> None:
         self._bridge = bridge
         self._new_intake = new_intake
         self._of_thread = threading.local()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
 
-    from connectors.bridge import Bridge, Receipt
+    from connectors.bridge import Entrance, Receipt
     from pipelines.intake.intake import Intake, Taken
     from pipelines.intake.outcomes import ObjectRef
     from pipelines.intake.provenance import Provenance
@@ -30,7 +30,7 @@ class Tally:
 
 
 def read_into(
-    bridge: Bridge,
+    bridge: Entrance,
     intake: Intake,
     chunks: Iterable[bytes],
     provenance: Provenance,

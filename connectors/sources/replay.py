@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connectors.bridge import Bridge, Receipt
+from connectors.bridge import Entrance, Receipt
 from connectors.sources.reading import Tally, read_into
 from connectors.sources.s3 import ObjectMissing
 from schemas.dead_letters import dead_letter
@@ -82,7 +82,7 @@ class Replay:
             current=self._current,
         )
 
-    def run(self, bridge: Bridge, stop: threading.Event) -> None:
+    def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Read everything that is not safe yet.
 
         Raises:
@@ -97,7 +97,7 @@ class Replay:
             self._exhausted = True
         self._finish()
 
-    def _read(self, unit: Unit, bridge: Bridge, stop: threading.Event) -> bool:
+    def _read(self, unit: Unit, bridge: Entrance, stop: threading.Event) -> bool:
         """False when stopped before the end of the unit."""
         self._current = unit.provenance.uri
         before = self._bytes_done
@@ -115,7 +115,7 @@ class Replay:
         self._report()
         return True
 
-    def _submit(self, unit: Unit, bridge: Bridge, receipt: Receipt, stop: threading.Event) -> bool:
+    def _submit(self, unit: Unit, bridge: Entrance, receipt: Receipt, stop: threading.Event) -> bool:
         try:
             return read_into(
                 bridge,

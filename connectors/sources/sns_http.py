@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from connectors.bridge import Bridge, Receipt
+    from connectors.bridge import Entrance, Receipt
     from pipelines.intake.intake import Intake
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
@@ -105,7 +105,7 @@ class SnsEndpoint:
 
     @staticmethod
     def _submit(
-        body: bytes, provenance: Provenance, intake: Intake, bridge: Bridge, receipt: Receipt
+        body: bytes, provenance: Provenance, intake: Intake, bridge: Entrance, receipt: Receipt
     ) -> None:
         taken = intake.take(body, provenance)
         bridge.submit(taken.events, letters(taken, provenance), receipt)

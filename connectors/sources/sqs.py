@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-    from connectors.bridge import Bridge
+    from connectors.bridge import Entrance
     from connectors.settings import SqsQueue
     from pipelines.intake.intake import Intake
 
@@ -71,7 +71,7 @@ class SqsSource:
         self._failed = threading.Event()
         self._answered = threading.Event()
 
-    def run(self, bridge: Bridge, stop: threading.Event) -> None:
+    def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Poll until `stop` is set, then finish what is in work, within a deadline.
 
         Raises:
@@ -101,7 +101,7 @@ class SqsSource:
             finally:
                 self._failed.set()
 
-    def _drain(self, custody: Custody, pollers: Sequence[_Poller], bridge: Bridge) -> None:
+    def _drain(self, custody: Custody, pollers: Sequence[_Poller], bridge: Entrance) -> None:
         deadline = monotonic() + self._drain_s
         while monotonic() < deadline and (len(custody) or any(poller.busy for poller in pollers)):
             bridge.check()
@@ -156,7 +156,7 @@ class _Work:
 
     client: SQSClient
     custody: Custody
-    bridge: Bridge
+    bridge: Entrance
     stop: threading.Event
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-    from connectors.bridge import Bridge, Receipt
+    from connectors.bridge import Entrance, Receipt
     from connectors.sources.sns_certificates import SnsHosts
     from pipelines.intake.intake import Intake
     from pipelines.intake.outcomes import ObjectRef
@@ -93,7 +93,7 @@ class MessageReader:
         self._s3 = s3
         self._hosts = hosts
 
-    def submit(self, message: Message, bridge: Bridge, receipt: Receipt) -> None:
+    def submit(self, message: Message, bridge: Entrance, receipt: Receipt) -> None:
         """Submit its events and dead letters, and those of the objects it announces, under one receipt.
 
         Raises:
@@ -133,7 +133,7 @@ class MessageReader:
         except SnsUnavailable as error:
             raise NotNow("no_certificate", str(error)) from error
 
-    def _object(self, announced: ObjectRef, bridge: Bridge, receipt: Receipt) -> None:
+    def _object(self, announced: ObjectRef, bridge: Entrance, receipt: Receipt) -> None:
         bucket, key, version = announced.bucket, announced.key, announced.version_id
         uri = f"s3://{bucket}/{key}"
         try:

@@ -30,6 +30,15 @@ def test_what_a_new_generation_reads_again_counts_once() -> None:
     assert tally.line({"events": 410, "later_letters": 0}) == "accepted=400 duplicates=50 dead_letters=3"
 
 
+def test_a_first_file_that_is_begun_again_counts_once() -> None:
+    tally = Tally(Progress("x", 0, "KiB"))
+    tally.restart(0)
+    tally.read(facts(0, 180))
+    tally.restart(0)
+    tally.read(facts(1, 400))
+    assert tally.line({"events": 400, "later_letters": 0}) == "accepted=400 duplicates=0 dead_letters=0"
+
+
 def test_a_resumed_run_counts_what_it_reads() -> None:
     tally = Tally(Progress("x", 0, "KiB"))
     tally.restart(5)

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from connectors.embedded.directory import DataDirectory, Endpoints
@@ -31,6 +32,8 @@ class Watcher:
         self.acts = list(acts)
         self.generations: list[Endpoints] = []
         self.notices: list[str] = []
+        self.reports: list[tuple[str, dict[str, Any]]] = []
+        self.on_notice: Callable[[str], None] = lambda _: None
 
     def up(self, endpoints: Endpoints) -> None:
         self.generations.append(endpoints)
@@ -38,10 +41,11 @@ class Watcher:
             self.acts.pop(0)(endpoints)
 
     def report(self, part: str, report: dict[str, Any]) -> None:
-        pass
+        self.reports.append((part, report))
 
     def notice(self, sentence: str) -> None:
         self.notices.append(sentence)
+        self.on_notice(sentence)
 
     def tick(self) -> None:
         pass
@@ -91,12 +95,60 @@ def test_an_orderly_stop_tells_the_sink_that_all_has_come_through(tmp_path: Path
     assert not (tmp_path / "instance.json").exists()
 
 
-def test_a_full_broker_is_replaced_in_good_order(tmp_path: Path) -> None:
+def test_a_full_broker_is_replaced_and_the_bridge_goes_on(tmp_path: Path) -> None:
+    watcher = Watcher()
+    supervisor = make(tmp_path, watcher, broker_limit=1)
+    published: list[Endpoints | None] = []
+
+    def look_and_stop(_: Endpoints) -> None:
+        published.append(msgspec.json.decode((tmp_path / "instance.json").read_bytes(), type=Endpoints))
+        supervisor.stop()
+
+    watcher.acts = [lambda _: None, lambda _: None, look_and_stop]
+    supervisor.run()
+    first, second, third = watcher.generations
+    assert first.pids["bridge"] == second.pids["bridge"] == third.pids["bridge"]
+    for name in ("broker", "sink", "worker"):
+        assert len({each.pids[name] for each in watcher.generations}) == 3
+    assert [each.generation for each in watcher.generations] == [1, 2, 3]
+    assert published == [third]
+    assert (tmp_path / "clean").read_text() == "True"
+    assert all(gone(pid) for each in watcher.generations for pid in each.pids.values())
+    moved = [report["broker"] for part, report in watcher.reports if report["kind"] == "moved"]
+    assert moved == [second.broker, third.broker]
+
+
+def test_who_listens_hears_what_the_bridge_said_meanwhile_once_clickhouse_is_back(tmp_path: Path) -> None:
     watcher = Watcher()
     supervisor = make(tmp_path, watcher, broker_limit=1)
     watcher.acts = [lambda _: None, lambda _: supervisor.stop()]
     supervisor.run()
-    assert len(watcher.generations) == 2
+    heard = [(part, report["kind"]) for part, report in watcher.reports]
+    assert [each for each in heard if each in {("sink", "ready"), ("bridge", "done")}] == [
+        ("sink", "ready"),
+        ("sink", "ready"),
+        ("bridge", "done"),
+    ]
+
+
+def test_a_bridge_that_dies_while_the_broker_is_replaced_is_a_death_like_any(tmp_path: Path) -> None:
+    watcher = Watcher()
+    supervisor = make(tmp_path, watcher, broker_limit=1, tasks={"bridge": "dies when drained"})
+    watcher.acts = [lambda _: None, lambda _: supervisor.stop()]
+    supervisor.run()
+    first, second = watcher.generations
+    assert not set(first.pids.values()) & set(second.pids.values())
+    assert any("the bridge ended with exit code 1" in notice for notice in watcher.notices)
+
+
+def test_stopping_while_the_broker_is_replaced_takes_no_longer(tmp_path: Path) -> None:
+    watcher = Watcher()
+    supervisor = make(tmp_path, watcher, broker_limit=1)
+    watcher.on_notice = lambda _: Timer(0.2, supervisor.stop).start()
+    began = time.monotonic()
+    supervisor.run()
+    assert len(watcher.generations) == 1
+    assert time.monotonic() - began < 10
     assert (tmp_path / "clean").read_text() == "True"
 
 
