@@ -67,13 +67,13 @@ def _int(value: Any) -> bytes:
 def _long(value: Any) -> bytes:
     if type(value) is not int:
         raise TypeError(f"not a long: {value!r}")
+    if 1 << 27 <= value < 1 << 41:  # milliseconds since the epoch, until 2039
+        return _PAIRS[value << 1 & 0x3FFF] + _PAIRS[value >> 13 & 0x3FFF] + _LAST[value >> 27]
+    if 0 <= value < 1 << 13:
+        return _LAST[value << 1]
     if not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"not a long: {value!r}")
     left = value << 1 if value >= 0 else ~(value << 1)
-    if left < 1 << 14:
-        return _LAST[left]
-    if left >> 28 and left < 1 << 42:  # milliseconds since the epoch, until 2039
-        return _PAIRS[left & 0x3FFF] + _PAIRS[left >> 14 & 0x3FFF] + _LAST[left >> 28]
     if left >> 56:  # a hash
         middle = _PAIRS[left >> 14 & 0x3FFF] + _PAIRS[left >> 28 & 0x3FFF]
         return _PAIRS[left & 0x3FFF] + middle + _PAIRS[left >> 42 & 0x3FFF] + _LAST[left >> 56]
