@@ -94,7 +94,8 @@ def read(line: str, title: str) -> Iterator[Figure]:
     """The figures of a line: by the clock, and by processor time where it tells that of an event."""
     if match := FIGURE.match(line):
         name, *numbers = match.group(1, 2, 4, 5)
-        yield Figure(f"{title}: {name}", *(float(text.replace(",", "")) for text in numbers))
+        kind = "" if "processor" in name or "clock" in name else " (clock)"
+        yield Figure(f"{title}: {name}{kind}", *(float(text.replace(",", "")) for text in numbers))
     if match := PER_CORE.match(line):
         name, least, most, rate = match.groups()
         label = f"{title}: {name} (processor)"
@@ -135,9 +136,8 @@ def show(figures: list[Figure]) -> None:
         budget = BUDGETS.get(each.name)
         values = (f"{value:,.0f}" for value in (each.low, each.median, each.high))
         table.add_row(each.name, *values, ratio, f"{budget:,}" if budget else "")
-    console = Console(width=112)
-    console.print(table)
-    console.print(LEGEND, markup=False, highlight=False)
+    Console(width=112).print(table)
+    print(LEGEND)
 
 
 def main() -> None:
