@@ -124,7 +124,7 @@ def pure(written: Sequence[tuple[int, bytes]], repeat: int) -> list[float]:
     return figures[1:]
 
 
-AGENTS = {"count agent": ["count"], "count and rate agents": ["count", "rate"]}
+AGENTS = {"count agent (rate off)": ["count"], "count and rate agents": ["count", "rate"]}
 WORKER = """
 import json, logging, sys
 from pathlib import Path

@@ -33,7 +33,7 @@ PER_CORE = re.compile(r"^(.+?):.*us CPU an event \(([\d.]+) to ([\d.]+)\), so ([
 PEER = "Quix Streams: keyed count"
 BUDGETS = {
     "bridge: intake + bridge (processor)": 40_000,
-    "count: count agent in Faust (processor)": 200_000,
+    "count: count agent (rate off) in Faust (processor)": 200_000,
     "sink: processor": 100_000,
 }
 LEGEND = """\
