@@ -30,7 +30,7 @@ test-kafka: $(READY) ## The integration tests on Apache Kafka: KAFKA_BROKER, els
 	elif [ -n "$$CI" ]; then echo "make test-kafka is never skipped in CI" >&2; exit 1; \
 	else echo "Skipped: the tests on Apache Kafka did not run."; fi
 
-test-chaos: $(READY) ## Kill processes at random moments and compare
+test-chaos: $(READY) ## Kill processes at random moments and compare (CHAOS_SEEDS=20: so often)
 	$(BIN)/pytest -m chaos $(ARGS)
 
 bench: $(BENCH_READY) ## Events per second and core, beside Quix Streams
