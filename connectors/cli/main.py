@@ -30,6 +30,11 @@ COMMANDS: Final = (
 """Name, module here, and what it does. A module has `configure(parser)` and `run(args) -> int`."""
 
 _INTERRUPTED: Final = 130
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_A_PERSON_CURES: Final = _FULL | {
+    *(errno.EACCES, errno.EROFS, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,7 +70,7 @@ def main() -> None:
     except UserError as error:
         code = _explain(args, error, error)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
+        if error.errno not in _A_PERSON_CURES:
             raise
         code = _explain(args, error, _of_the_system(error))
     sys.exit(code)
@@ -81,7 +86,7 @@ def _explain(args: argparse.Namespace, cause: BaseException, error: UserError) -
 def _of_the_system(error: OSError) -> UserError:
     reason = (error.strerror or os.strerror(error.errno or 0)).lower()
     where = f" ({error.filename})" if error.filename else ""
-    cure = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "check its permissions"
+    cure = "free some space" if error.errno in _FULL else "check what it is, and its permissions"
     return InstanceError(f"{reason}{where}: {cure}, or choose another place")
 
 

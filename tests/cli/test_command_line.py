@@ -135,6 +135,13 @@ def test_a_source_that_is_none(capsys: pytest.CaptureFixture[str], source: str) 
     assert source in sentence
 
 
+def test_a_simulation_into_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, sentence = fails(capsys, "simulate", "--out", "file")
+    assert code == 6
+    assert "not a directory (file/events)" in sentence
+
+
 def test_no_data_yet(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, sentence = fails(capsys, "sql", "SELECT 1", "--data", str(tmp_path / "none"))
     assert code == 5
