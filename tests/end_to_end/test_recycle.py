@@ -18,7 +18,7 @@ from connectors.simulator.traffic import Traffic
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVENTS = 24_000
+EVENTS = 8_000
 FULL = b"the embedded broker is full"
 
 
@@ -42,7 +42,7 @@ def expected(cli: Any, one_file: Path, tmp_path_factory: pytest.TempPathFactory)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any broker is full at once; little is under way, so that the file outlasts several."""
     monkeypatch.setenv("SES_STREAMS_EMBEDDED__BROKER_LIMIT_MB", "1")
-    monkeypatch.setenv("SES_STREAMS_BRIDGE__MAX_IN_FLIGHT_MB", "3")
+    monkeypatch.setenv("SES_STREAMS_BRIDGE__MAX_IN_FLIGHT_MB", "1")
 
 
 @pytest.mark.embedded
