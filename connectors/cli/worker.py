@@ -23,4 +23,6 @@ def run(args: argparse.Namespace) -> int:
 
     settings = logged(args)
     await_broker(settings.kafka)
-    return run_worker(worker_config(settings, directory_of(args).path / "worker"), None)
+    folder = directory_of(args).path / "worker"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return run_worker(worker_config(settings, folder), None)
