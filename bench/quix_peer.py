@@ -1,10 +1,13 @@
-"""Quix Streams doing the keyed count: events of a campaign, per event type and cohort hour.
+"""Quix Streams doing the keyed count: events per event type and cohort hour, of a campaign or of 13 dimensions.
 
 One JSON event a Kafka record, keyed by campaign already (so no repartitioning is needed), state and changelog
 on, one result a record to an output topic: as its documentation shows a count. No deduplication is asked.
 The events are those that `count.py` counts.
 
-Run alone: python bench/quix_peer.py BROKER [EVENTS]
+With 13 dimensions each event updates a count for every dimension it has a value for, as ours does, in the state of
+the record's key, so still without repartitioning.
+
+Run alone: python bench/quix_peer.py BROKER [EVENTS [DIMENSIONS]]
 """
 
 from __future__ import annotations
@@ -20,6 +23,17 @@ import warnings
 from typing import Any
 
 PARTITIONS = 2
+PLAIN = (
+    "account",
+    "region",
+    "tenant",
+    "configuration_set",
+    "from_domain",
+    "feedback_a",
+    "feedback_b",
+    "feedback_c",
+    "outgoing_ip",
+)
 
 
 def prepare(broker: str, events: int) -> str:
@@ -47,7 +61,19 @@ def prepare(broker: str, events: int) -> str:
     return topic
 
 
-def run(broker: str, topic: str, events: int) -> dict[str, float]:
+def values(event: dict[str, Any], dimensions: int) -> list[str]:
+    """What an event is counted under."""
+    found = [f"campaign:{event['campaign']}"]
+    if dimensions > 1:
+        found += [f"{name}:{event[name]}" for name in PLAIN if event.get(name)]
+        found.append(f"feedback_ab:{event['feedback_a']}:{event['feedback_b']}")
+        for recipient in event["recipients"]:
+            found.append(f"provider:{recipient['provider']}")
+            found.append(f"provider_campaign:{recipient['provider']}:{event['campaign']}")
+    return found
+
+
+def run(broker: str, topic: str, events: int, dimensions: int) -> dict[str, float]:
     """Count them all: events, CPU seconds of this process (all its threads), wall seconds."""
     warnings.filterwarnings("ignore")
     from quixstreams import Application
@@ -71,13 +97,16 @@ def run(broker: str, topic: str, events: int) -> dict[str, float]:
             nonlocal seen, started, last
             if started is None:
                 started = time.perf_counter(), time.process_time()
-            key = f"{event['event_type']}:{event['sent_time'] // 3_600_000}"
-            total = store.get(key, default=0) + 1
-            store.set(key, total)
+            cell = f"{event['event_type']}:{event['sent_time'] // 3_600_000}"
+            totals = {}
+            for value in values(event, dimensions):
+                key = f"{value}:{cell}"
+                totals[key] = store.get(key, default=0) + 1
+                store.set(key, totals[key])
             seen += 1
             if seen == events:
                 last = time.perf_counter()
-            return {"campaign": event["campaign"], "key": key, "count": total}
+            return {"campaign": event["campaign"], "counts": totals}
 
         frame = app.dataframe(app.topic(topic, key_deserializer="str", value_deserializer="json"))
         frame = frame.apply(count, stateful=True)
@@ -90,8 +119,8 @@ def run(broker: str, topic: str, events: int) -> dict[str, float]:
         return {"events": events, "wall": last - started[0], "cpu": time.process_time() - started[1]}
 
 
-def main(broker: str, events: int = 100_000) -> dict[str, float]:
-    return run(broker, prepare(broker, events), events)
+def main(broker: str, events: int = 100_000, dimensions: int = 1) -> dict[str, float]:
+    return run(broker, prepare(broker, events), events, dimensions)
 
 
 if __name__ == "__main__":

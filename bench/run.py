@@ -31,6 +31,7 @@ RESULTS = HERE / "results"
 FIGURE = re.compile(r"^\s*(.+?):?(?: median)?\s+([\d,]+) (events|rows)/s\s+\((?:from )?([\d,]+) to ([\d,]+)")
 PER_CORE = re.compile(r"^(.+?):.*us CPU an event \(([\d.]+) to ([\d.]+)\), so ([\d,]+) events/s a core")
 PEER = "Quix Streams: keyed count"
+PEERS = {PEER: 1, "Quix Streams: 13 dimensions": 13}
 BUDGETS = {
     "bridge: intake + bridge (processor)": 40_000,
     "count: count agent (rate off) in Faust (processor)": 200_000,
@@ -44,7 +45,8 @@ bridge     the same into 12 partitions of the embedded broker, until the last bl
            alone" starts from normalised events
 count      step: 32 blocks of 500 events at a time, read, looked up among 5 M remembered ids, counted in 13 dimensions,
            deltas encoded; agents: the same in Faust, from Kafka to Kafka, changelogs on
-Quix       one JSON event a record, keyed already; one count a campaign, type and hour; no deduplication; changelog on
+Quix       one JSON event a record, keyed already; one count a campaign (or one in each of the same 13 dimensions), type
+           and hour; no deduplication; changelog on
 sink       encoded blocks into ClickHouse (chdb, on disk), merges included"""
 
 
@@ -102,9 +104,10 @@ def read(line: str, title: str) -> Iterator[Figure]:
         yield Figure(label, float(rate.replace(",", "")), 1e6 / float(most), 1e6 / float(least))
 
 
-def peer(rounds: int, events: int, server: str) -> list[Figure]:
+def peer(title: str, rounds: int, events: int, server: str) -> list[Figure]:
     """Quix Streams, each round in a process of its own."""
-    command = [sys.executable, "-W", "ignore", str(HERE / "quix_peer.py"), server, str(events)]
+    count = [str(HERE / "quix_peer.py"), server, str(events), str(PEERS[title])]
+    command = [sys.executable, "-W", "ignore", *count]
     runs = []
     for _ in range(rounds):
         done = subprocess.run(
@@ -114,7 +117,7 @@ def peer(rounds: int, events: int, server: str) -> list[Figure]:
     found = []
     for name in ("wall", "cpu"):
         rates = [run["events"] / run[name] for run in runs]
-        label = f"{PEER} ({'clock' if name == 'wall' else 'processor'})"
+        label = f"{title} ({'clock' if name == 'wall' else 'processor'})"
         found.append(Figure(label, statistics.median(rates), min(rates), max(rates)))
         print(
             f"{label} {found[-1].median:,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f})", flush=True
@@ -124,19 +127,20 @@ def peer(rounds: int, events: int, server: str) -> list[Figure]:
 
 def show(figures: list[Figure]) -> None:
     """The table; counts beside the peer's, processor time by processor time and clock by clock."""
-    base = {
-        kind: each for each in figures for kind in ("processor", "clock") if each.name == f"{PEER} ({kind})"
-    }
-    table = Table("", "min", "median", "max", "/ Quix", "budget", title="Events or rows a second")
+    base = {each.name: each for each in figures}
+    table = Table(
+        "", "min", "median", "max", "/ Quix", "/ Quix 13", "budget", title="Events or rows a second"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for each in figures:
-        peer = base["clock" if "clock" in each.name else "processor"]
-        ratio = f"{each.median / peer.median:.1f}" if "count" in each.name else ""
+        kind = "clock" if "clock" in each.name else "processor"
+        peers = [base[f"{title} ({kind})"].median for title in PEERS]
+        ratios = [f"{each.median / rate:.1f}" if each.name.startswith("count") else "" for rate in peers]
         budget = BUDGETS.get(each.name)
         values = (f"{value:,.0f}" for value in (each.low, each.median, each.high))
-        table.add_row(each.name, *values, ratio, f"{budget:,}" if budget else "")
-    Console(width=112).print(table)
+        table.add_row(each.name, *values, *ratios, f"{budget:,}" if budget else "")
+    Console(width=120).print(table)
     print(LEGEND)
 
 
@@ -158,7 +162,10 @@ def main() -> None:
             if (HERE / name).exists():
                 figures += script(name, title, arguments, server)
             if name == "count.py":
-                figures += peer(chosen.rounds, chosen.events, server)
+                for rival, dimensions in PEERS.items():
+                    figures += peer(
+                        title, chosen.rounds, chosen.events // (1 if dimensions == 1 else 4), server
+                    )
     show(figures)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
