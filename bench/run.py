@@ -164,7 +164,7 @@ def main() -> None:
             if name == "count.py":
                 for rival, dimensions in PEERS.items():
                     figures += peer(
-                        title, chosen.rounds, chosen.events // (1 if dimensions == 1 else 4), server
+                        rival, chosen.rounds, chosen.events // (1 if dimensions == 1 else 4), server
                     )
     show(figures)
     RESULTS.mkdir(exist_ok=True)

@@ -183,7 +183,6 @@ class _Replaying:
             on_waiting=lambda remaining: self._outside.report("waiting", remaining=remaining),
             drain=self._relay.drain,
         )
-        self._outside.report("replaying")
         if replay(job, bridge, stop):
             self._outside.report("done")
 

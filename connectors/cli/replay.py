@@ -68,28 +68,24 @@ def run(args: argparse.Namespace) -> int:
 class Tally:
     """Counts of one run, whatever becomes of the processes that read.
 
-    A new generation goes on behind the units that are safe, so what it reads again must not count again:
-    the counts are kept for each number of finished units.
+    A new generation reads again what was not safe, which must not count again: what counts of a unit (a file, an
+    object) is what was read of it last.
     """
 
     progress: Progress
     events: int = 0
     letters: int = 0
     before: dict[str, int] = field(default_factory=dict)
-    _at: dict[int, tuple[int, int]] = field(default_factory=lambda: {0: (0, 0)})
-    _base: tuple[int, int] = (0, 0)
-
-    def restart(self, skipped: int) -> None:
-        """Reading begins anew, without the units that were safe."""
-        self._base = self._at.get(skipped, (0, 0))
-        self._at = {units: counts for units, counts in self._at.items() if units <= skipped}
+    _units: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def read(self, facts: dict[str, Any]) -> None:
         """So much has been read by the present generation."""
-        self.events = self._base[0] + facts["events"]
-        self.letters = self._base[1] + facts["dead_letters"]
-        # The first report with a number of finished units comes when the last of them ends.
-        self._at.setdefault(facts["units_done"], (self.events, self.letters))
+        if unit := facts["current"]:
+            events, letters = facts["current_events"], facts["current_dead_letters"]
+            known_events, known_letters = self._units.get(unit, (0, 0))
+            self._units[unit] = events, letters
+            self.events += events - known_events
+            self.letters += letters - known_letters
         note = f"{self.events:,} events, {facts['units_done']:,} of {facts['units_total']:,} files"
         self.progress.at(facts["bytes_done"] // _KIB, facts["bytes_total"] // _KIB, note)
 
@@ -133,7 +129,6 @@ class Ours(Quiet):
         self._tally = tally
         self._once = once
         self._target: Target | None = None
-        self._fresh = True
 
     def up(self, endpoints: Endpoints) -> None:
         """Without `--once` it stays, so a person needs to know where."""
@@ -153,12 +148,7 @@ class Ours(Quiet):
             self._tally.before = self._tally.before or {
                 name: report[name] for name in ("events", "later_letters")
             }
-        elif kind == "replaying":
-            self._fresh = True
         elif kind == "progress":
-            if self._fresh:
-                self._tally.restart(report["skipped"])
-                self._fresh = False
             self._tally.read(report)
         elif kind == "waiting":
             self._tally.waiting(report["remaining"])
@@ -207,13 +197,8 @@ def _from_outside(settings: Settings, target: Target, sources: list[str], data: 
     from connectors.cli.replaying import Job, replay
 
     tally.before = tally.before or known(target)
-    began = True
 
     def tell(progress: ReplayProgress) -> None:
-        nonlocal began
-        if began:
-            tally.restart(progress.skipped)
-            began = False
         tally.read({name: getattr(progress, name) for name in type(progress).__slots__})
 
     stop = threading.Event()

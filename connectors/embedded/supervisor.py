@@ -277,6 +277,11 @@ class Supervisor:
         if self._stop is not Stop.NO:
             return
         tails = {child.name: child.tail() for child in self._children}
+        for child in self._children:
+            # What a part has said of work that is safe now the next one will not say again.
+            for report in child.heard():
+                if report.get("kind") == "progress":
+                    self._listener.report(child.name, report)
         self._kill()
         self._failures += 1
         if self._failures >= _RAPID_FAILURES:

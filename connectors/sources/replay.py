@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from connectors.bridge import Entrance, Receipt
@@ -36,7 +36,10 @@ class Progress:
     controls: int
     """Messages about the plumbing, empty files, confirmations."""
     current: str
-    """Uri of the unit being read."""
+    """Uri of the unit being read, or just read; empty for one that is skipped."""
+    current_events: int
+    """Of that unit, so far."""
+    current_dead_letters: int
 
 
 class Replay:
@@ -60,6 +63,7 @@ class Replay:
         self._checkpoint = checkpoint
         self._on_progress = on_progress
         self._tally = Tally()
+        self._before = Tally()
         self._units: list[Unit] = []
         self._bytes_total = self._bytes_done = self._units_done = self._skipped = 0
         self._current = ""
@@ -80,6 +84,8 @@ class Replay:
             dead_letters=self._tally.dead_letters,
             controls=self._tally.controls,
             current=self._current,
+            current_events=self._tally.events - self._before.events,
+            current_dead_letters=self._tally.dead_letters - self._before.dead_letters,
         )
 
     def run(self, bridge: Entrance, stop: threading.Event) -> None:
@@ -100,8 +106,10 @@ class Replay:
     def _read(self, unit: Unit, bridge: Entrance, stop: threading.Event) -> bool:
         """False when stopped before the end of the unit."""
         self._current = unit.provenance.uri
+        self._before = replace(self._tally)
         before = self._bytes_done
         if unit.identity and unit.identity in self._checkpoint:
+            self._current = ""
             self._skipped += 1
         else:
             with self._lock:
