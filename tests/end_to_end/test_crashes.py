@@ -22,7 +22,7 @@ def expected(cli: Any, undisturbed: tuple[Path, Any]) -> dict[str, bytes]:
     return cli.views(undisturbed[0])
 
 
-def kill_parts(cli: Any, tree: Path, data: Path, moments: list[tuple[str, float]]) -> None:
+def kill_parts(cli: Any, tree: Path, data: Path, moments: list[tuple[str, float]]) -> Any:
     """Kill a part of one generation after the other; the supervisor recovers, the command ends well.
 
     Args:
@@ -39,7 +39,7 @@ def kill_parts(cli: Any, tree: Path, data: Path, moments: list[tuple[str, float]
         before = now
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors.decode()
-    cli.Line.of(output.decode())
+    return cli.Line.of(output.decode())
 
 
 def kill_everything(cli: Any, tree: Path, data: Path, delay_s: float) -> None:
@@ -55,10 +55,11 @@ def kill_everything(cli: Any, tree: Path, data: Path, delay_s: float) -> None:
 
 @pytest.mark.embedded
 def test_each_part_is_killed_in_turn(
-    cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes]
+    cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes], undisturbed: tuple[Path, Any]
 ) -> None:
     data = tmp_path / "data"
-    kill_parts(cli, tree, data, [("bridge", 0.2), ("worker", 0.6), ("sink", 0.4), ("broker", 0.8)])
+    moments = [("bridge", 0.2), ("worker", 0.6), ("sink", 0.4), ("broker", 0.8)]
+    assert kill_parts(cli, tree, data, moments) == undisturbed[1]
     assert cli.views(data) == expected
 
 
