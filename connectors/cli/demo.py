@@ -138,7 +138,8 @@ class Demo(Quiet):
             if not self._args.once:
                 self._go_on(truth)
         except Exception as error:  # noqa: BLE001 - raised again in the main thread
-            self.error = error
+            if self.supervisor is None or not self.supervisor.stopping:
+                self.error = error
         if self.supervisor is not None:
             self.supervisor.stop()
 

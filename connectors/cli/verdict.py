@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -11,24 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from connectors.simulator.broken import TRUNCATED_GZIP
+from connectors.simulator.truth import COUNTED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from connectors.clickhouse.sql import Target
     from connectors.simulator.truth import Truth
 
-_HEALTH: Final = (
-    "sends",
-    "deliveries",
-    "eligible",
-    "complaints",
-    "hard_bounces",
-    "soft_bounces",
-    "opens",
-    "clicks",
-    "machine_opens",
-    "unsubscribes",
-)
-_ALL: Final = (*_HEALTH, "suppressed", "rejects", "rendering_failures", "delays", "blocks")
+Cells = dict[tuple[str, int], Counter[str]]
+"""(campaign, cohort hour in ms) to counters."""
+
 _CAUSES: Final = {
     "cut off in the middle": "truncated_json",
     "not JSON": "not_json",
@@ -67,8 +61,13 @@ class CampaignLine:
     result: Counter[str]
     rate: str
     """Complaint rate with its limits, as ClickHouse has it."""
-    hours_agree: bool
-    """Whether every counter of every cohort hour is the same."""
+    differences: tuple[str, ...]
+    """Counters of cohort hours that are not the same: hour, counter, truth / result."""
+
+    @property
+    def hours_agree(self) -> bool:
+        """Whether every counter of every cohort hour is the same."""
+        return not self.differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,12 @@ def compare(truth: Truth, target: Target | None) -> Verdict:
     ((events,),) = ask(target, "SELECT count() FROM events")
     types = dict(ask(target, "SELECT event_type, count() FROM events GROUP BY 1"))
     causes = dict(ask(target, "SELECT cause, count() FROM dead_letters GROUP BY 1"))
-    lines = [Line("events, each once", str(truth.events), str(events))]
+    both = "SELECT count() FROM events WHERE has(paths, 'sns') AND has(paths, 'firehose')"
+    ((twice,),) = ask(target, both)
+    lines = [
+        Line("events, each once", str(truth.events), str(events)),
+        Line("of them by SNS and by Firehose", str(truth.events), str(twice)),
+    ]
     lines += [
         Line(f"{name} events", str(truth.by_type[name]), str(types.get(name, 0)))
         for name in sorted({*truth.by_type, *types})
@@ -126,10 +130,10 @@ def _kinds(cause: str) -> str:
 
 def _campaigns(truth: Truth, target: Target | None) -> list[CampaignLine]:
     found: dict[tuple[str, int], Counter[str]] = {}
-    columns = ", ".join(_ALL)
+    columns = ", ".join(COUNTED)
     sql = f"SELECT value, toUnixTimestamp(hour) * 1000, {columns} FROM rates WHERE dimension = 'campaign'"  # noqa: S608
     for name, hour, *numbers in ask(target, sql):
-        found[name, int(hour)] = Counter(dict(zip(_ALL, numbers, strict=True)))
+        found[name, int(hour)] = Counter(dict(zip(COUNTED, numbers, strict=True)))
     rates = _rates(target)
     lines = []
     for name, expected in truth.campaigns().items():
@@ -137,14 +141,19 @@ def _campaigns(truth: Truth, target: Target | None) -> list[CampaignLine]:
         for (campaign, _), cell in found.items():
             if campaign == name:
                 result.update(cell)
-        hours = {hour for campaign, hour in (*truth.cells, *found) if campaign == name}
-        agree = all(
-            truth.cells.get((name, hour), Counter())[counter] == found.get((name, hour), Counter())[counter]
-            for hour in hours
-            for counter in _ALL
+        rate = rates.get(name, "no data")
+        lines.append(
+            CampaignLine(name, expected, result, rate, tuple(_differences(name, truth.cells, found)))
         )
-        lines.append(CampaignLine(name, expected, result, rates.get(name, "no data"), agree))
     return lines
+
+
+def _differences(name: str, truth: Cells, found: Cells) -> Iterator[str]:
+    for hour in sorted({hour for campaign, hour in (*truth, *found) if campaign == name}):
+        for counter in COUNTED:
+            one, other = (cells.get((name, hour), Counter())[counter] for cells in (truth, found))
+            if one != other:
+                yield f"{datetime.fromtimestamp(hour / 1000, UTC):%d %b %H:%M} {counter} {one} / {other}"
 
 
 def _rates(target: Target | None) -> dict[str, str]:
@@ -173,7 +182,8 @@ def show(verdict: Verdict) -> None:
             f"{each.truth[name]:,} / {each.result[name]:,}"
             for name in ("sends", "deliveries", "eligible", "complaints", "hard_bounces")
         ]
-        table.add_row(each.name, *cells, each.rate, _mark(agrees=each.hours_agree))
+        hours = "\n".join([_mark(agrees=each.hours_agree), *each.differences[:3]])
+        table.add_row(each.name, *cells, each.rate, hours)
     console.print(table)
     table = Table(title="Everything: truth / result", title_justify="left")
     table.add_column("what")

@@ -117,6 +117,11 @@ class Supervisor:
         self._failures = 0
         self._drained = self._recycling = False
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop: what fails from then on fails because of that."""
+        return self._stop is not Stop.NO
+
     def stop(self) -> None:
         """Stop: in good order the first time, at once the second. Safe in a signal handler."""
         self._stop = Stop.ORDERLY if self._stop is Stop.NO else Stop.NOW
