@@ -45,7 +45,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SES_STREAMS_BRIDGE__MAX_IN_FLIGHT_MB", "1")
 
 
-@pytest.mark.embedded
+@pytest.mark.chaos
 def test_a_file_outlasts_its_brokers(
     cli: Any, one_file: Path, tmp_path: Path, expected: tuple[Any, Any]
 ) -> None:
