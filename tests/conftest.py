@@ -81,7 +81,12 @@ def _children() -> dict[int, str]:
 def _command(pid: int) -> str:
     """Command line of a live process; empty for one that is gone or only waits to be reaped."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        name, _, state = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        if state.split()[0] in "ZX":
+            return ""
+        # Between exec and its first instruction a process has no command line yet: it has its name.
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return line or name
     return ""
 
 
