@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from connectors.errors import SettingsError
+from schemas.counters import DIMENSIONS, is_dimension
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,16 @@ class Counting(Struct, frozen=True, forbid_unknown_fields=True):
     """Message tag that names the campaign when Feedback-ID `a` is not set."""
     unknown_providers_report: bool = False
     """Whether deliveries at providers that are not in the table count as eligible for complaints."""
+    dimensions: tuple[str, ...] = DIMENSIONS
+    """What counters are kept for: names of the built-in dimensions, and `tag:NAME` for message tags. After a change
+    `ses-streams rebuild rates` makes the past agree."""
+    dimension_cap: Annotated[int, Meta(ge=10)] = 100_000
+    """Values of a dimension at the most; what the others count goes to `(other)`, and a notice says so."""
+    open_hours: Annotated[int, Meta(ge=1, le=24 * 14)] = 48
+    """Hours behind the newest event in which events are counted as they come; so long are ids remembered. What
+    comes later has its hour recounted in ClickHouse."""
+    retention_days: Annotated[int, Meta(ge=2, le=400)] = 14
+    """Days behind the newest event that the worker keeps counters of; older ones live in ClickHouse alone."""
 
 
 class SqsQueue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -208,6 +219,14 @@ def _sentence(error: msgspec.ValidationError) -> str:
 
 
 def _check(settings: Settings) -> None:
+    counting = settings.counting
+    for name in counting.dimensions:
+        if not is_dimension(name):
+            raise SettingsError(
+                f"counting.dimensions: there is no dimension {name}; there are {', '.join(DIMENSIONS)}, and tag:NAME"
+            )
+    if counting.open_hours >= counting.retention_days * 24:
+        raise SettingsError("counting.open_hours must be less than counting.retention_days: raise the latter")
     http = settings.bridge.http
     if bool(http.tls_certificate) != bool(http.tls_key):
         raise SettingsError(

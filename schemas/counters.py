@@ -42,5 +42,16 @@ DIMENSIONS: Final = (
     "outgoing_ip",
 )
 
+TAG_PREFIX: Final = "tag:"
+"""A dimension `tag:NAME` has the first value of the message tag NAME."""
+
+OTHER_VALUE: Final = "(other)"
+"""Takes what the values of a dimension beyond its cap count: the sum over values stays the whole."""
+
 PAIR_SEPARATOR: Final = ":"
 """Joins the two parts of `feedback_ab` (a:b) and `provider_campaign` (provider:campaign)."""
+
+
+def is_dimension(name: str) -> bool:
+    """Whether a name is that of a dimension: one of `DIMENSIONS`, or a tag's."""
+    return name in DIMENSIONS or (name.startswith(TAG_PREFIX) and name != TAG_PREFIX)

@@ -27,6 +27,10 @@ SUPPRESSED_SUBTYPES: Final = ("OnAccountSuppressionList", "OnTenantSuppressionLi
 """Bounce and complaint subtypes of mail that SES accepted and did not send; never counted against a sender."""
 
 
+FUTURE_MS: Final = 5 * 60 * 1000
+"""Clocks of senders and of ours may differ by so much."""
+
+
 class Recipient(TypedDict):
     """A recipient the event is about (for Open, Click, …: every recipient of the message)."""
 
@@ -110,6 +114,8 @@ class SesEvent(TypedDict):
     """`sns`, `eventbridge`, `firehose` or `file`."""
     arrival_id: int
     """64-bit signed hash of where exactly this copy was read; the same when the same copy is read again."""
+    future: bool
+    """Its `sent_time` or `event_time` was ahead of the clock by more than `FUTURE_MS` when it was taken."""
 
 
 UNTAGGED_DIMENSIONS: Final = ("account", "region", "from_domain", "provider")

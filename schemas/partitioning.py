@@ -13,3 +13,8 @@ def of_message(message_id: str, partitions: int) -> int:
 def of_key(dimension: str, value: str, partitions: int) -> int:
     """Partition of `ses.counts` and `ses.rates` for a (dimension, value)."""
     return crc32(f"{dimension}\0{value}".encode(errors="surrogatepass")) % partitions
+
+
+def of_hour(hour: int, partitions: int) -> int:
+    """Partition of `ses.recounts` for a cohort hour (seconds): who recounts an hour sees all requests for it."""
+    return crc32(hour.to_bytes(8, "big", signed=True)) % partitions

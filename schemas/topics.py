@@ -8,7 +8,10 @@ EVENTS: Final = "ses.events"
 """Blocks of `SesEvent`, partitioned by `message_id`."""
 
 COUNTS: Final = "ses.counts"
-"""Blocks of `CountDelta`, partitioned by (dimension, value)."""
+"""Blocks of `CountDelta` and of `RecountRow`, partitioned by (dimension, value)."""
+
+RECOUNTS: Final = "ses.recounts"
+"""Blocks of `RecountRequest`, partitioned by hour."""
 
 RATES: Final = "ses.rates"
 """Blocks of `RateRow`, partitioned like `COUNTS`."""
@@ -16,10 +19,13 @@ RATES: Final = "ses.rates"
 DEAD_LETTERS: Final = "ses.dead-letter"
 """Blocks of `DeadLetter`, any partition."""
 
-ALL: Final = (EVENTS, COUNTS, RATES, DEAD_LETTERS)
+ALL: Final = (EVENTS, COUNTS, RECOUNTS, RATES, DEAD_LETTERS)
 
 WORKER_GROUP: Final = "ses-streams-rates"
 """Consumer group (and Faust app id) of the worker."""
 
 SINK_GROUP: Final = "ses-streams-sink"
 """Consumer group of the sink."""
+
+RECOUNT_GROUP: Final = "ses-streams-recounts"
+"""Consumer group of whoever answers recount requests: a thread beside the sink."""

@@ -34,6 +34,7 @@ _SCHEMA: Final[dict[str, pl.DataType]] = {
     "hour": pl.Int64(),
     **dict.fromkeys(COUNTERS, pl.Int64()),
 }
+_OPEN: Final = b"\0"
 _ONE_BYTE: Final = 64
 """Avro longs are zig-zag varints: 0 to 63 take one byte."""
 
@@ -90,7 +91,7 @@ def _rows(deltas: pl.DataFrame) -> Iterator[tuple[str, str, bytes, bytes]]:
         amounts = bytewise[index * WIDTH : (index + 1) * WIDTH]
         if index in exceptions:
             amounts = b"".join(map(_long, counters[index].tolist()))
-        yield dimension, value, _place(partition, offset), _hour(hour) + amounts
+        yield dimension, value, _place(partition, offset), _hour(hour) + amounts + _OPEN
 
 
 def _block(header: bytes, rows: list[bytes]) -> bytes:

@@ -83,6 +83,7 @@ _BLANK: Final = SesEvent(
     origin="event",
     path="",
     arrival_id=0,
+    future=False,
 )
 
 

@@ -15,9 +15,12 @@ from faust.types.auth import AuthProtocol
 from pipelines.worker.assignor import Assignor
 from pipelines.worker.batches import Pace, Progress, Step, drive
 from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
+from pipelines.worker.count_step import CountStep
+from pipelines.worker.counters import Counters, CountersTable, PlainCounters
+from pipelines.worker.rate_step import RateStep
+from pipelines.worker.records import Outlet, Send
 from pipelines.worker.rejects import Rejects
-from pipelines.worker.state import Counters, CountersTable, PlainCounters, PlainSeen, SeenEvents, SeenTable
-from pipelines.worker.steps import CountStep, Outlet, RateStep, Send
+from pipelines.worker.seen import PlainSeen, SeenEvents, SeenTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from pipelines.counting.count import ALL_DIMENSIONS
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
+from schemas.counters import DIMENSIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,7 @@ class TopicNames:
 
     events: str = topics.EVENTS
     counts: str = topics.COUNTS
+    recounts: str = topics.RECOUNTS
     rates: str = topics.RATES
     dead_letters: str = topics.DEAD_LETTERS
 
@@ -69,7 +70,13 @@ class WorkerConfig:
     topics: TopicNames = TopicNames()
     security: Security = Security()
     framing: Framing = SINGLE_OBJECT
-    dimensions: frozenset[str] = ALL_DIMENSIONS
+    dimensions: tuple[str, ...] = DIMENSIONS
+    dimension_cap: int = 100_000
+    """Values of a dimension at the most, over all partitions."""
+    open_hours: int = 48
+    """Hours behind the newest event that are open: counted as events come."""
+    retention_days: int = 14
+    """Days behind the newest event that counters are kept of."""
     replication: int = 3
     """Of changelogs that the worker has to create."""
     compression: Literal["none", "gzip", "lz4"] = "lz4"

@@ -38,7 +38,7 @@ def prepare(config: WorkerConfig, *, tables: bool) -> None:
         TopicsError: when topics are missing or have other numbers of partitions.
     """
     names = config.topics
-    wanted = [names.events, names.counts, names.rates, names.dead_letters]
+    wanted = [names.events, names.counts, names.recounts, names.rates, names.dead_letters]
     own = list(changelogs(config.group)) if tables else []
     try:
         with _admin(config) as admin:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-RECORDS: Final = ("ses_event", "count_delta", "rate_row", "dead_letter")
+RECORDS: Final = ("ses_event", "count_delta", "recount_request", "recount_row", "rate_row", "dead_letter")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from pipelines.counting.count import ALL_DIMENSIONS
 from pipelines.counting.dedup import Keys, Mask, Seen
 from pipelines.worker.config import RejectLimits
+from pipelines.worker.count_step import CountStep
 from pipelines.worker.errors import TooManyRejects
+from pipelines.worker.rate_step import RateStep
+from pipelines.worker.records import Outlet
 from pipelines.worker.rejects import Rejects
-from pipelines.worker.steps import CountStep, Outlet, RateStep
 from schemas.blocks import SINGLE_OBJECT, decode, encode
 from schemas.counters import COUNTERS
 from schemas.partitioning import of_message
