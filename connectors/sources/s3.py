@@ -128,18 +128,23 @@ class S3Prefix:
         """List them; keys that end in `/` and hold nothing are folders of the console, and left out.
 
         Raises:
-            SourceError: when the bucket cannot be listed.
+            SourceError: when the bucket cannot be listed, or has no such key at all: a prefix is never empty on
+                purpose, but it is often mistyped.
         """
         paginator = self._client.get_paginator("list_objects_v2")
+        found = False
         try:
             for page in paginator.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for entry in page.get("Contents", ()):
+                    found = True
                     if entry["Size"] or not entry["Key"].endswith("/"):
                         yield self._unit(entry)
         except ClientError as error:
             raise object_error(error, f"s3://{self._bucket}/{self._prefix}") from error
         except (BotoCoreError, HTTPError, OSError) as error:
             raise source_error(error, f"s3://{self._bucket}/{self._prefix}") from error
+        if not found:
+            raise SourceError(f"no object's key begins with s3://{self._bucket}/{self._prefix}: check the prefix")
 
     def _unit(self, entry: Any) -> Unit:
         key = entry["Key"]

@@ -190,3 +190,12 @@ def test_an_object_deleted_after_it_was_listed_is_a_dead_letter(memory: Any, tmp
     [row] = [row for block in memory.logs[topics.DEAD_LETTERS, 0] for row in decode(block)]
     assert row["cause"] == "object_missing"
     assert replay.progress.dead_letters == 1
+
+
+def test_a_prefix_that_nothing_begins_with_is_an_error() -> None:
+    class Empty(Client):
+        def paginate(self, **_: str) -> list[Any]:
+            return [{"KeyCount": 0}]
+
+    with pytest.raises(SourceError, match=r"no object's key begins with s3://b/2025/: check the prefix"):
+        list(S3Prefix(Empty(), "b", "2025/").units())
