@@ -33,8 +33,11 @@ _SCHEMA: Final[dict[str, pl.DataType]] = {
     "source_offset": pl.Int64(),
     "hour": pl.Int64(),
     **dict.fromkeys(COUNTERS, pl.Int64()),
+    "closed": pl.Boolean(),
 }
-_OPEN: Final = b"\0"
+_SINCE: Final = {"closed": 2}
+"""Columns that a release brought; in older blocks they have their default, false."""
+_CLOSED: Final = (b"\0", b"\1")
 _ONE_BYTE: Final = 64
 """Avro longs are zig-zag varints: 0 to 63 take one byte."""
 
@@ -51,12 +54,16 @@ class Delta:
     """Source offset of the block."""
     rows: list[tuple[int, tuple[int, ...]]]
     """(cohort hour in seconds, counters)."""
+    closed: set[int]
+    """Which of those hours were closed: their counters are not to be added."""
 
 
 def encode(
     deltas: pl.DataFrame, partitions: int, framing: Framing = SINGLE_OBJECT
 ) -> list[tuple[int, bytes]]:
     """Blocks of `CountDelta` and the partition of `ses.counts` each belongs to.
+
+    Without a column `closed` none of the rows is.
 
     All that a source block adds to a (dimension, value) is in one block, source blocks are in order: the
     reader's mark per (dimension, value) wants both.
@@ -86,12 +93,15 @@ def _rows(deltas: pl.DataFrame) -> Iterator[tuple[str, str, bytes, bytes]]:
     long = ((counters < 0) | (counters >= _ONE_BYTE)).any(axis=1)
     exceptions = set(np.flatnonzero(long).tolist())
     bytewise = (counters << 1).astype(np.uint8).tobytes()
-    names = deltas.select("dimension", "value", "source_partition", "source_offset", "hour").iter_rows()
-    for index, (dimension, value, partition, offset, hour) in enumerate(names):
+    closed = pl.col("closed") if "closed" in deltas.columns else pl.lit(value=False)
+    names = deltas.select(
+        "dimension", "value", "source_partition", "source_offset", "hour", closed
+    ).iter_rows()
+    for index, (dimension, value, partition, offset, hour, shut) in enumerate(names):
         amounts = bytewise[index * WIDTH : (index + 1) * WIDTH]
         if index in exceptions:
             amounts = b"".join(map(_long, counters[index].tolist()))
-        yield dimension, value, _place(partition, offset), _hour(hour) + amounts + _OPEN
+        yield dimension, value, _place(partition, offset), _hour(hour) + amounts + _CLOSED[shut]
 
 
 def _block(header: bytes, rows: list[bytes]) -> bytes:
@@ -157,21 +167,24 @@ def _read_alike(blocks: Sequence[Block], first: int) -> pl.DataFrame:
     height = sum(block.count for block in blocks)
     if not height:
         return pl.DataFrame(schema=_SCHEMA)
+    version = blocks[0].schema.version
+    columns = [name for name in list(_SCHEMA)[1:] if _SINCE.get(name, 1) <= version]
     try:
-        frame = pl.read_avro(BytesIO(container(blocks)), columns=list(_SCHEMA)[1:])
+        frame = pl.read_avro(BytesIO(container(blocks)), columns=columns)
     # polars raises what its Rust reader says: several unrelated types, and a panic on some damage.
     except (Exception, pl.exceptions.PanicException) as error:
         raise MalformedBlock(f"rows do not decode: {error!r}") from error
     if frame.height != height:
         raise MalformedBlock(f"{frame.height} rows where the headers say {height}")
     record = np.repeat(np.arange(first, first + len(blocks)), [block.count for block in blocks])
-    return frame.select(pl.Series("record", record, dtype=pl.Int64), *list(_SCHEMA)[1:])
+    missing = [pl.lit(value=False).alias(name) for name in _SINCE if name not in columns]
+    return frame.with_columns(pl.Series("record", record, dtype=pl.Int64), *missing).select(*_SCHEMA)
 
 
 def grouped(frame: pl.DataFrame) -> Iterator[Delta]:
     """Rows of one record, source block and key together; the next record may be a repetition of this one."""
     last, within = None, -1
-    for record, dimension, value, partition, offset, hour, *counters in frame.iter_rows():
+    for record, dimension, value, partition, offset, hour, *counters, closed in frame.iter_rows():
         if (
             last is None
             or within != record
@@ -182,7 +195,9 @@ def grouped(frame: pl.DataFrame) -> Iterator[Delta]:
         ):
             if last is not None:
                 yield last
-            last, within = Delta(dimension, value, partition, offset, []), record
+            last, within = Delta(dimension, value, partition, offset, [], set()), record
         last.rows.append((hour, tuple(counters)))
+        if closed:
+            last.closed.add(hour)
     if last is not None:
         yield last
