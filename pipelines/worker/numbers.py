@@ -1,0 +1,78 @@
+"""`Numbers`: what a worker has done since it started, for whoever shows it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(slots=True)
+class Steps:
+    """Steps of one agent."""
+
+    batches: int = 0
+    records: int = 0
+    """Kafka records of those batches."""
+    rejected: int = 0
+    """Of them, records that became dead letters."""
+    seconds: float = 0.0
+    """From a batch's start until its effects were safe, of all batches together."""
+
+    @contextmanager
+    def timed(self, records: int) -> Iterator[None]:
+        """Count a batch, once it is done; one that failed is not counted, for it comes again."""
+        start = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - start
+        self.batches += 1
+        self.records += records
+
+
+@dataclass(slots=True)
+class Capped:
+    """A dimension and its cap, in this worker's partitions."""
+
+    admitted: int = 0
+    """Values that have counters of their own now."""
+    refused: int = 0
+    """Deltas that were counted to `(other)` instead, since the start."""
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Counts since the start, unless said otherwise. The steps write it, in the worker's thread alone; anyone may read.
+
+    A batch that comes again after a crash or a rebalance is counted again.
+    """
+
+    count: Steps = field(default_factory=Steps)
+    rate: Steps = field(default_factory=Steps)
+    events: int = 0
+    """Copies of events read by the count agent: counted, duplicates, and those of closed hours."""
+    duplicates: int = 0
+    """Of them, copies of events that were counted before."""
+    closed: int = 0
+    """Of them, events of closed hours (too old or of the future): their hours are recounted."""
+    remembered: int = 0
+    """Ids of events in memory now."""
+    deltas: int = 0
+    """Deltas that the rate agent applied."""
+    repeated: int = 0
+    """Deltas that it had applied before."""
+    rows: int = 0
+    """Rows of `ses.rates` sent."""
+    recounts_asked: int = 0
+    """Requests for a recount of a key's hour."""
+    recounts_applied: int = 0
+    """Answers taken."""
+    keys: int = 0
+    """(dimension, value)s with counters in memory now."""
+    capped: dict[str, Capped] = field(default_factory=dict)
+    """By dimension; only of dimensions that have been capped."""
+    lag: int = 0
+    """Kafka records of our partitions that are not acknowledged, when last looked."""
