@@ -26,6 +26,13 @@ class CommonHeaders(_Wire):
     """May hold one element that is a comma-joined list."""
 
 
+class Header(_Wire):
+    """`mail.headers[]`: as the caller submitted it, in the caller's spelling."""
+
+    name: str | None = None
+    value: str | None = None
+
+
 class Mail(_Wire):
     """`mail`: the message an event is about."""
 
@@ -40,6 +47,9 @@ class Mail(_Wire):
     sending_account_id: str | int | None = None
     destination: list[str] | None = None
     """Every recipient of the message."""
+    headers: Raw = field(default_factory=Raw)
+    """For `HEADERS`; rarely needed. Absent from legacy notifications unless they are set to include it, and from
+    DeliveryDelay and Rendering Failure."""
     common_headers: Raw = field(default_factory=Raw)
     """For `COMMON_HEADERS`; rarely needed, so not decoded beforehand."""
     tags: Raw = field(default_factory=Raw)
@@ -181,5 +191,6 @@ LEGACY_TYPES: Final = ("Bounce", "Complaint", "Delivery")
 
 PAYLOAD: Final[Decoder[Payload]] = Decoder(Payload)
 TAGS: Final[Decoder[dict[str, list[str]] | None]] = Decoder(dict[str, list[str]] | None)
+HEADERS: Final[Decoder[list[Header] | None]] = Decoder(list[Header] | None)
 COMMON_HEADERS: Final[Decoder[CommonHeaders | None]] = Decoder(CommonHeaders | None)
 ANY: Final[Decoder[Any]] = Decoder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -11,9 +12,10 @@ from pipelines.intake.framing import Document, Frame, Splitter
 from pipelines.intake.normalise import Normaliser
 from pipelines.intake.outcomes import Confirmation, Control, ObjectRef, SesPayload
 from pipelines.intake.unwrap import letter, refused, unwrap
+from schemas.events import FUTURE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipelines.intake.policy import NormalisePolicy
     from pipelines.intake.provenance import Provenance
@@ -43,12 +45,14 @@ class Taken:
 class Intake:
     """Unwraps, parses and normalises. Not thread-safe: one for each thread."""
 
-    def __init__(self, policy: NormalisePolicy) -> None:
+    def __init__(self, policy: NormalisePolicy, clock: Callable[[], float] = time.time) -> None:
+        """Args: the policy; and seconds since the epoch, looked at once for each `Taken`."""
         self._normaliser = Normaliser(policy)
+        self._clock = clock
 
     def take(self, document: bytes, provenance: Provenance, offset: int = 0) -> Taken:
         """One document, such as the body of a queue's message; `offset` is its place in the source."""
-        taken = Taken()
+        taken = self._begin()
         self._add(taken, document, provenance, offset)
         return taken
 
@@ -68,13 +72,17 @@ class Intake:
             yield self._take_frames(frames[start : start + _BATCH], provenance)
 
     def _take_frames(self, frames: Iterable[Frame], provenance: Provenance) -> Taken:
-        taken = Taken()
+        taken = self._begin()
         for frame in frames:
             if isinstance(frame, Document):
                 self._add(taken, frame.data, provenance, frame.offset)
             else:
                 taken.dead_letters.append(letter(refused(frame), provenance, frame.offset))
         return taken
+
+    def _begin(self) -> Taken:
+        self._normaliser.horizon = int(self._clock() * 1000) + FUTURE_MS
+        return Taken()
 
     def _add(self, taken: Taken, document: bytes, provenance: Provenance, offset: int) -> None:
         try:

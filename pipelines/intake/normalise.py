@@ -6,22 +6,23 @@ only where `mail` is silent.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from msgspec import DecodeError, Struct
 
-from pipelines.intake import addresses, providers
+from pipelines.intake import addresses, feedback_id, providers
 from pipelines.intake.details import READERS, About, unknown
 from pipelines.intake.envelopes import Rejection
 from pipelines.intake.identity import arrival_id, event_id
 from pipelines.intake.machine_opens import is_machine_open
 from pipelines.intake.smtp_signals import is_reputation_signal
-from pipelines.intake.timestamps import TimestampParser
+from pipelines.intake.timestamps import END, TimestampParser
 from schemas.events import OTHER, Recipient, SesEvent, Tag
 from schemas.rows import Constant
-from schemas.ses import COMMON_HEADERS, TAGS
+from schemas.ses import COMMON_HEADERS, HEADERS, TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +39,8 @@ _CACHED_LENGTH: Final = 4096
 _CACHED_TAGS: Final = 4000
 """Sets of tags remembered; a campaign's messages share theirs, unless they are tagged one by one."""
 _CACHED_ARNS: Final = 1024
+_FEEDBACK_ID: Final = re.compile(rb'"feedback-id"', re.IGNORECASE)
+"""Told from the undecoded headers: hardly a message has this one."""
 _NOWHERE: Final = ("", "")
 _ABSENT: Final = (b"", b"null")
 
@@ -112,9 +115,15 @@ class _Named(TypedDict):
 
 
 class Normaliser:
-    """Normalises under a policy. Holds caches, no other state: what it returns depends on its input alone."""
+    """Normalises under a policy.
+
+    Holds caches, and `horizon`, which nothing but `future` depends on: what else it returns follows from its
+    input alone, so every copy of an event comes to the same.
+    """
 
     def __init__(self, policy: NormalisePolicy) -> None:
+        self.horizon = END
+        """Milliseconds since the epoch: times after it are of the future."""
         self._policy = policy
         self._plain = policy.pii == "plain"
         key = (
@@ -174,6 +183,8 @@ class Normaliser:
         sent = event["sent_time"]
         time = self._timestamps.parse(about.time) if about.time else None
         event["event_time"] = time = sent if time is None else time
+        if time > self.horizon or sent > self.horizon:
+            event["future"] = True
         lowered = self._about(event, about, mail)
         feedback_id, message_id = event["feedback_id"], event["message_id"]
         event["event_id"] = event_id(word, message_id, feedback_id, lowered, time, *about.details)
@@ -199,6 +210,9 @@ class Normaliser:
             event["from_domain"] = self._sender(mail.source)
         if region and account:
             event["feedback_c"] = f"{region}.{account}"
+        # Where tags name a or b, SES writes the header with them. Where not, the caller's own header is what counts.
+        if not event["feedback_a"] and not event["feedback_b"] and _FEEDBACK_ID.search(mail.headers):
+            _read_header(event, mail)
 
     def _named(self, raw: bytes) -> SesEvent:
         tags = TAGS.decode(raw) or {}
@@ -292,6 +306,22 @@ class Normaliser:
 def _first(tags: dict[str, list[str]], name: str) -> str:
     values = tags.get(name)
     return values[0] if values else ""
+
+
+def _read_header(event: SesEvent, mail: Mail) -> None:
+    """Take the Feedback-ID from the message's own header, where there is a sound one."""
+    try:
+        headers = HEADERS.decode(mail.headers) or []
+    except (DecodeError, UnicodeDecodeError):
+        return  # headers are a courtesy: they may be cut off, or of a shape that SES did not use before
+    names = ((header.name or "").strip().lower() for header in headers)
+    values = [
+        header.value or "" for name, header in zip(names, headers, strict=True) if name == "feedback-id"
+    ]
+    if read := feedback_id.of_headers(values):
+        event["feedback_a"], event["feedback_b"] = read.a, read.b
+        event["feedback_c"] = read.c or event["feedback_c"]
+        event["campaign"] = read.a or event["campaign"]
 
 
 def _header_recipients(mail: Mail) -> list[str]:
