@@ -129,6 +129,21 @@ class Bridge(Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
 
 
+class Postmaster(Struct, frozen=True, forbid_unknown_fields=True):
+    """Google Postmaster Tools, asked once a day."""
+
+    credentials: str = ""
+    """Key file (JSON) of a Google service account; empty: not asked."""
+    subject: str = ""
+    """User the service account acts for (domain-wide delegation); empty: for itself."""
+    domains: tuple[str, ...] = ()
+    """Domains to ask about; empty: all verified ones that the account may see."""
+    days: Annotated[int, Meta(ge=1, le=120)] = 10
+    """Days before today that are asked for each time: figures come late, and are corrected."""
+    endpoint: str = "https://gmailpostmastertools.googleapis.com"
+    """Other than Google's own, for local stand-ins."""
+
+
 class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
     """Of `up`, `demo` and a local `replay` alone."""
 
@@ -144,6 +159,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     privacy: Privacy = Privacy()
     counting: Counting = Counting()
     bridge: Bridge = field(default_factory=Bridge)
+    postmaster: Postmaster = Postmaster()
     embedded: Embedded = Embedded()
 
 
