@@ -2,24 +2,30 @@
 
 Said twice on purpose: the one streams and remembers, the other sees everything at once, and each is the
 other's test.
+
+The values of a dimension beyond its cap are counted to `(other)`. Which those are is the worker's choice, and
+SQL reads it from `rate_rows`: in a cohort hour of which there is a row for `(other)`, a value that has no row
+of its own is one of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from schemas.counters import COUNTERS, DIMENSIONS, PAIR_SEPARATOR
+from connectors.clickhouse.literals import text, tuples
+from schemas.counters import COUNTERS, DIMENSIONS, OTHER_VALUE, PAIR_SEPARATOR, TAG_PREFIX
 from schemas.events import SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
+HOUR_S: Final = 3600
 Hours = tuple[int, int]
 """Cohort hours from (inclusive) until (exclusive), in seconds."""
+KeyHour = tuple[str, str, int]
+"""Dimension, value, cohort hour in seconds."""
 
-_PLAIN: Final = tuple(
-    name for name in DIMENSIONS if name not in ("feedback_ab", "provider", "provider_campaign")
-)
+_PAIRS: Final = {"feedback_ab": ("feedback_a", "feedback_b"), "provider_campaign": ("provider", "campaign")}
 _SUPPRESSED: Final = ", ".join(f"'{name}'" for name in SUPPRESSED_SUBTYPES)
 
 # one: there is a recipient; first: counted once for each event, with its first recipient if it has any.
@@ -44,43 +50,65 @@ _RULES: Final = {
     "unsubscribes": "first AND event_type = 'Subscription' AND unsubscribed",
     "blocks": "one AND event_type IN ('Bounce', 'DeliveryDelay') AND blocked",
 }
-_PAIRS: Final = {"feedback_ab": ("feedback_a", "feedback_b"), "provider_campaign": ("provider", "campaign")}
+COUNTS_SOMETHING: Final = f"{' + '.join(COUNTERS)} > 0"
+"""A condition on a row of counters: one that counts nothing is as good as none."""
 
 
-def recount_sql(hours: Sequence[Hours] | None = None) -> str:
+def recount_sql(
+    hours: Sequence[Hours] | None = None,
+    dimensions: Sequence[str] = DIMENSIONS,
+    keys: Collection[KeyHour] | None = None,
+    kept: Collection[KeyHour] | None = (),
+) -> str:
     """A query of dimension, value, hour (seconds, Int64) and the raw counters, from the merged events.
 
-    Rows that count nothing are left out. `hours`: only these cohort hours; none given: all.
+    Rows that count nothing are left out.
+
+    Args:
+        hours: only these cohort hours; none given: those of the keys, else all.
+        dimensions: what to count for: `settings.counting.dimensions`.
+        keys: only these; for an hour of which `(other)` is asked, there is an `(other)`.
+        kept: values that are not of `(other)` though they have no row yet; None: nothing is of `(other)`.
     """
-    counters = ",\n        ".join(f"countIf({_RULES[name]}) AS {name}" for name in COUNTERS)
-    sums = ", ".join(f"sum({name}) AS {name}" for name in COUNTERS)
+    if hours is None and keys is not None:
+        hours = ranges_of({hour for _, _, hour in keys})
+    columns = _columns(dimensions)
+    selected = "".join(f", {expression} AS {name}" for name, expression in columns.items())
+    grouped = "".join(f", {name}" for name in columns)
+    counters = ", ".join(f"countIf({_RULES[name]}) AS {name}" for name in COUNTERS)
+    sums = ", ".join(f"sum({name}) AS t_{name}" for name in COUNTERS)
     untagged = ", ".join(f"'{name}'" for name in UNTAGGED_DIMENSIONS)
-    dimensions = ", ".join(f"('{name}', {_value(name)})" for name in DIMENSIONS)
+    pairs = ", ".join(f"({text(name)}, {_value(name, dimensions)})" for name in dimensions)
+    wanted = f"WHERE (dimension, value, hour) IN ({tuples(keys) or 'NULL'})" if keys is not None else ""
     return f"""
-SELECT d.1 AS dimension, d.2 AS value, hour, {", ".join(f"toInt64(t_{name}) AS {name}" for name in COUNTERS)}
+SELECT dimension, value, hour, {", ".join(f"toInt64(t_{name}) AS {name}" for name in COUNTERS)}
 FROM
 (
-    SELECT d, hour, {sums.replace(" AS ", " AS t_")}
+    SELECT dimension, value, hour, {sums}
     FROM
     (
-        SELECT intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * 3600 AS hour, tagged, provider,
-            {", ".join(_PLAIN)},
-        {counters}
+        SELECT d.1 AS dimension, {_counted_to(hours, keys or (), kept)} AS value, hour, {", ".join(COUNTERS)}
         FROM
         (
-            SELECT *, toString(recipient.provider) AS provider, n > 0 AS one, n <= 1 AS first,
-                recipient.reports_complaints AS reports, recipient.blocked AS blocked
-            FROM (SELECT * FROM event_rows FINAL {between("sent_time", hours)}) AS e
-            LEFT ARRAY JOIN recipients AS recipient, arrayEnumerate(recipients) AS n
+            SELECT hour, tagged{grouped}, {counters}
+            FROM
+            (
+                SELECT *, intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * {HOUR_S} AS hour,
+                    n > 0 AS one, n <= 1 AS first,
+                    recipient.reports_complaints AS reports, recipient.blocked AS blocked{selected}
+                FROM (SELECT * FROM event_rows FINAL {between("sent_time", hours)}) AS e
+                LEFT ARRAY JOIN recipients AS recipient, arrayEnumerate(recipients) AS n
+            )
+            GROUP BY hour, tagged{grouped}
         )
-        GROUP BY hour, tagged, provider, {", ".join(_PLAIN)}
+        ARRAY JOIN [{pairs}] AS d
+        WHERE d.2 != '' AND (tagged OR d.1 IN ({untagged}))
     )
-    ARRAY JOIN [{dimensions}] AS d
-    WHERE d.2 != '' AND (tagged OR d.1 IN ({untagged}))
-    GROUP BY d, hour
+    {wanted}
+    GROUP BY dimension, value, hour
 )
-WHERE {" + ".join(COUNTERS)} > 0
-"""  # noqa: S608 - all from constants and numbers
+WHERE {" + ".join(f"t_{name}" for name in COUNTERS)} > 0
+"""  # noqa: S608 - constants, numbers and quoted text
 
 
 def between(column: str, hours: Sequence[Hours] | None) -> str:
@@ -94,8 +122,87 @@ def between(column: str, hours: Sequence[Hours] | None) -> str:
     return f"WHERE {' OR '.join(ranges) or '0'}"
 
 
-def _value(dimension: str) -> str:
+def ranges_of(hours: Iterable[int], most: int = 100) -> list[Hours]:
+    """Few ranges that cover all the hours: neighbours further apart are joined until there are no more."""
+    ordered = sorted(hours)
+    gap = HOUR_S
+    while True:
+        ranges: list[Hours] = []
+        for hour in ordered:
+            if ranges and hour - ranges[-1][1] < gap:
+                ranges[-1] = (ranges[-1][0], hour + HOUR_S)
+            else:
+                ranges.append((hour, hour + HOUR_S))
+        if len(ranges) <= most:
+            return ranges
+        gap *= 4
+
+
+def chunks(heights: Sequence[tuple[int, int]], most: int) -> Iterator[list[int]]:
+    """Hours that are counted together.
+
+    Args:
+        heights: hours, each with about how many events it has.
+        most: events in a chunk, unless an hour alone has more.
+    """
+    chunk: list[int] = []
+    events = 0
+    for hour, height in heights:
+        if chunk and events + height > most:
+            yield chunk
+            chunk, events = [], 0
+        chunk.append(hour)
+        events += height
+    if chunk:
+        yield chunk
+
+
+def rows_with_counts(hours: Sequence[Hours] | None, condition: str = "1") -> str:
+    """A query of dimension, value, hour (seconds) of the rows of rates that count something."""
+    return (
+        "SELECT toString(dimension), value, toUnixTimestamp64Second(hour)"  # noqa: S608 - all from constants and numbers
+        f" FROM (SELECT * FROM rate_rows FINAL {between('hour', hours)})"
+        f" WHERE {COUNTS_SOMETHING} AND {condition}"
+    )
+
+
+def _counted_to(
+    hours: Sequence[Hours] | None, keys: Collection[KeyHour], kept: Collection[KeyHour] | None
+) -> str:
+    """The value that something is counted to: its own, or `(other)`."""
+    if kept is None:
+        return "d.2"
+    other = text(OTHER_VALUE)
+    dimensions = f"SELECT dimension FROM rate_rows WHERE value = {other}"  # noqa: S608 - a constant
+    capped = f"(d.1, {other}, hour) IN ({rows_with_counts(hours, f'value = {other}')})"
+    asked = {(dimension, hour) for dimension, value, hour in keys if value == OTHER_VALUE}
+    if asked:
+        capped = f"({capped} OR (d.1, hour) IN ({tuples(asked)}))"
+        names = ", ".join(text(name) for name in sorted({dimension for dimension, _ in asked}))
+        dimensions = f"{dimensions} UNION DISTINCT SELECT arrayJoin([{names}])"
+    own = f"(d.1, d.2, hour) IN ({rows_with_counts(hours, f'dimension IN ({dimensions})')})"
+    if kept:
+        own = f"({own} OR (d.1, d.2, hour) IN ({tuples(kept)}))"
+    return f"if({capped} AND NOT {own}, {other}, d.2)"
+
+
+def _columns(dimensions: Sequence[str]) -> dict[str, str]:
+    """The columns that the values of dimensions are made of, and what each is."""
+    names: dict[str, str] = {}
+    for number, dimension in enumerate(dimensions):
+        if dimension.startswith(TAG_PREFIX):
+            tag = text(dimension.removeprefix(TAG_PREFIX))
+            names[f"tag_{number}"] = f"arrayFirst(tag -> tag.name = {tag}, tags).values[1]"
+            continue
+        for part in _PAIRS.get(dimension, (dimension,)):
+            names[f"d_{part}"] = "toString(recipient.provider)" if part == "provider" else f"toString({part})"
+    return names
+
+
+def _value(dimension: str, dimensions: Sequence[str]) -> str:
+    if dimension.startswith(TAG_PREFIX):
+        return f"tag_{list(dimensions).index(dimension)}"
     if dimension in _PAIRS:
-        left, right = _PAIRS[dimension]
+        left, right = (f"d_{part}" for part in _PAIRS[dimension])
         return f"if({left} = '' OR {right} = '', '', concat({left}, '{PAIR_SEPARATOR}', {right}))"
-    return f"toString({dimension})"
+    return f"d_{dimension}"

@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
-from connectors.clickhouse.recount import Hours, between, recount_sql
+from connectors.clickhouse.recount import HOUR_S, Hours, between, chunks, ranges_of, recount_sql
 from pipelines.counting.rate import KeyHour, rows
 from schemas import topics
 from schemas.blocks import encode, open_block
-from schemas.counters import COUNTERS
+from schemas.counters import COUNTERS, DIMENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from connectors.clickhouse.client import Client
 
 LOG: Final = logging.getLogger(__name__)
-_HOUR: Final = 3600
-_RANGES: Final = 100
-"""Of hours in one query at the most; neighbours further apart are joined until there are no more."""
 _MARGIN: Final = "INTERVAL 10 MINUTE"
 """A clock set back a little between a stop and a start must not hide what landed."""
 _ROWS_AT_ONCE: Final = 20_000
+_EVENTS_AT_ONCE: Final = 4_000_000
+"""Copies of events that one query recounts, unless an hour alone has more: FINAL and grouping hold about 200
+bytes of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +42,38 @@ class Repaired:
     """Rows of rates that were off, and are right now."""
 
 
-def repair(client: Client, now_us: int, *, everything: bool = False) -> Repaired:
+def repair(
+    client: Client,
+    now_us: int,
+    *,
+    everything: bool = False,
+    dimensions: Sequence[str] = DIMENSIONS,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Repaired:
     """Recount what may be off and correct it. Nobody else may be writing.
 
     Args:
         client: of a migrated database.
         now_us: microseconds since the epoch: corrected rows get at least this version, like the worker's.
         everything: recount all hours, whatever is on record.
+        dimensions: what is counted for; rows of others are taken back.
+        progress: told how many hours are done, of how many.
     """
     (began,) = client.query("SELECT now64(3, 'UTC')").first_row
-    hours = None if everything else _touched(client)
-    ranges = None if hours is None else _ranges(hours)
-    wrong = [] if ranges == [] else client.query(differences_sql(ranges)).result_rows
-    for start in range(0, len(wrong), _ROWS_AT_ONCE):
-        _correct(client, wrong[start : start + _ROWS_AT_ONCE], now_us)
+    touched = None if everything else _touched(client)
+    heights = _heights(client, touched)
+    wrong = done = 0
+    for hours in chunks(heights, _EVENTS_AT_ONCE):
+        found = client.query(differences_sql(ranges_of(hours), dimensions)).result_rows
+        for start in range(0, len(found), _ROWS_AT_ONCE):
+            _correct(client, found[start : start + _ROWS_AT_ONCE], now_us)
+        wrong += len(found)
+        done += len(hours)
+        progress(done, len(heights))
     client.insert("clean_stops", [[began]], column_names=["time"])
     if wrong:
-        LOG.warning("%d rows of rates did not agree with the events: corrected", len(wrong))
-    return Repaired(None if hours is None else len(hours), len(wrong))
+        LOG.warning("%d rows of rates did not agree with the events: corrected", wrong)
+    return Repaired(None if touched is None else len(touched), wrong)
 
 
 def mark_clean_stop(client: Client) -> None:
@@ -67,10 +81,11 @@ def mark_clean_stop(client: Client) -> None:
     client.command("INSERT INTO clean_stops (time) SELECT now64(3, 'UTC')")
 
 
-def differences_sql(hours: Sequence[Hours] | None = None) -> str:
+def differences_sql(hours: Sequence[Hours] | None = None, dimensions: Sequence[str] = DIMENSIONS) -> str:
     """A query of the rows of rates that are off: dimension, value, hour, stored version, right counters.
 
-    A stored row that should not be comes with zeros; one that is missing has version 0.
+    A stored row that should not be comes with zeros; one that is missing has version 0, unless it belongs to
+    `(other)` (see `recount_sql`).
     """
     right = ", ".join(f"sum(w_{name}) AS {name}" for name in COUNTERS)
     wanted = ", ".join(f"{name} AS w_{name}, 0 AS h_{name}" for name in COUNTERS)
@@ -81,7 +96,7 @@ SELECT dimension, value, hour, max(version) AS stored, {right}
 FROM
 (
     SELECT toString(dimension) AS dimension, value, hour, toInt64(0) AS version, {wanted}
-    FROM ({recount_sql(hours)})
+    FROM ({recount_sql(hours, dimensions)})
     UNION ALL
     SELECT toString(dimension) AS dimension, value, toUnixTimestamp64Second(hour_) AS hour, version, {held}
     FROM (SELECT * EXCEPT hour, hour AS hour_ FROM rate_rows FINAL {between("hour", hours)})
@@ -107,19 +122,20 @@ def _touched(client: Client) -> list[int] | None:
     return sorted(int(row[0]) for row in found.result_rows)
 
 
-def _ranges(hours: Sequence[int]) -> list[Hours]:
-    """Few ranges that cover all the hours."""
-    gap = _HOUR
-    while True:
-        ranges: list[Hours] = []
-        for hour in hours:
-            if ranges and hour - ranges[-1][1] < gap:
-                ranges[-1] = (ranges[-1][0], hour + _HOUR)
-            else:
-                ranges.append((hour, hour + _HOUR))
-        if len(ranges) <= _RANGES:
-            return ranges
-        gap *= 4
+def _heights(client: Client, touched: Sequence[int] | None) -> list[tuple[int, int]]:
+    """Hours to look at, each with about how many events it has; `touched`: only these, None for all."""
+    if touched == []:
+        return []
+    hours = None if touched is None else ranges_of(touched)
+    found = client.query(
+        "SELECT h, max(n) FROM"  # noqa: S608 - numbers
+        f" (SELECT intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * {HOUR_S} AS h, count() AS n"
+        f" FROM event_rows {between('sent_time', hours)} GROUP BY h"
+        f" UNION ALL SELECT toUnixTimestamp64Second(hour) AS h, 0 AS n FROM rate_rows {between('hour', hours)}"
+        " GROUP BY h) GROUP BY h ORDER BY h"
+    )
+    chosen = None if touched is None else set(touched)
+    return [(int(hour), int(n)) for hour, n in found.result_rows if chosen is None or hour in chosen]
 
 
 def _correct(client: Client, wrong: Sequence[Sequence[Any]], now_us: int) -> None:

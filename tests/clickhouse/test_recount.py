@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connectors.clickhouse.recount import recount_sql
-from connectors.clickhouse.repair import Repaired, _ranges, differences_sql, mark_clean_stop, repair
+from connectors.clickhouse.recount import ranges_of, recount_sql
+from connectors.clickhouse.repair import Repaired, differences_sql, mark_clean_stop, repair
 from pipelines.counting.count import Source, count
 from schemas.blocks import encode, open_block
 from schemas.counters import COUNTERS, DIMENSIONS
@@ -192,8 +192,8 @@ def test_repair_looks_only_at_hours_touched_since_the_last_clean_stop(
 
 def test_many_scattered_hours_become_few_ranges_that_cover_them() -> None:
     hours = [HOUR + n * 86_400 for n in range(1000)]
-    ranges = _ranges(hours)
+    ranges = ranges_of(hours)
     assert len(ranges) <= 100
     assert all(any(low <= hour < high for low, high in ranges) for hour in hours)
-    assert _ranges([HOUR, HOUR + 3600, HOUR + 7200]) == [(HOUR, HOUR + 10_800)]
-    assert _ranges([]) == []
+    assert ranges_of([HOUR, HOUR + 3600, HOUR + 7200]) == [(HOUR, HOUR + 10_800)]
+    assert ranges_of([]) == []
