@@ -74,6 +74,12 @@ class Counting(Struct, frozen=True, forbid_unknown_fields=True):
     """Message tag that names the campaign when Feedback-ID `a` is not set."""
     unknown_providers_report: bool = False
     """Whether deliveries at providers that are not in the table count as eligible for complaints."""
+    providers: dict[str, str] = {}
+    """Provider of domains, by its name in the tables (`other`: none), before any table: `"example.com" = "gmail"`;
+    `".example.com"` is every domain below."""
+    providers_file: str = ""
+    """A table of domains that comes before the program's own, such as `ses-streams providers resolve` writes; read
+    when a bridge starts. Give every bridge the same."""
     dimensions: tuple[str, ...] = DIMENSIONS
     """What counters are kept for: names of the built-in dimensions, and `tag:NAME` for message tags. After a change
     `ses-streams rebuild rates` makes the past agree."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from connectors.aws import Access, s3_client
 from connectors.bridge import Bridge, open_bridge
 from connectors.errors import BrokerError, SettingsError, SourceError
 from connectors.kafka import Drain, Positions
+from connectors.providers import tables_of
 from connectors.registry import SchemaRegistry
 from connectors.sources.files import STDIN, Files
 from connectors.sources.http import HttpSource
@@ -31,36 +33,47 @@ if TYPE_CHECKING:
     from connectors.sources.units import Origin
     from schemas.blocks import Framing
 
+LOG: Final = logging.getLogger(__name__)
 _POLL_S: Final = 0.1
 _SOURCE_STOP_S: Final = 15.0
 
 
-def intake_of(settings: Settings) -> Intake:
-    """An intake, for one thread.
+def policy_of(settings: Settings) -> NormalisePolicy:
+    """How events are normalised; the same for all threads of a process, whatever becomes of the files it is from.
 
     Raises:
-        SettingsError: when addresses are to be hashed and there is no key.
+        SettingsError: when addresses are to be hashed and there is no key; or of the provider tables.
     """
     privacy = settings.privacy
     if privacy.pii == "hashed" and not privacy.pii_key:
         raise SettingsError(
             "privacy.pii_key is not set: give every bridge the same secret, or set privacy.pii to plain"
         )
-    policy = NormalisePolicy(
+    return NormalisePolicy(
         pii=privacy.pii,
         pii_key=privacy.pii_key.encode(),
         campaign_tag=settings.counting.campaign_tag,
         unknown_providers_report=settings.counting.unknown_providers_report,
+        provider_tables=tables_of(settings.counting),
     )
-    return Intake(policy)
+
+
+def intake_of(settings: Settings) -> Intake:
+    """An intake, for one thread.
+
+    Raises:
+        SettingsError: see `policy_of`.
+    """
+    return Intake(policy_of(settings))
 
 
 def sources_of(settings: Settings, *, drain_s: float = 10.0) -> tuple[list[Source], HttpSource | None]:
     """The configured sources, and which of them is the HTTP endpoint."""
-    intake_of(settings)  # what is wrong with the settings is said now, not in a thread
+    policy = policy_of(settings)  # what is wrong with the settings is said now, not in a thread
+    LOG.info("providers: table %s (every bridge must say the same)", policy.directory().fingerprint())
 
     def new_intake() -> Intake:
-        return intake_of(settings)
+        return Intake(policy)
 
     http = HttpSource(settings.bridge.http, new_intake) if settings.bridge.http.bind else None
     hosts = settings.bridge.http.sns_certificate_hosts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from msgspec import DecodeError, Struct
 
-from pipelines.intake import addresses, feedback_id, providers
+from pipelines.intake import addresses, feedback_id
 from pipelines.intake.details import READERS, About, unknown
 from pipelines.intake.envelopes import Rejection
 from pipelines.intake.identity import arrival_id, event_id
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipelines.intake.outcomes import SesPayload
     from pipelines.intake.policy import NormalisePolicy
     from pipelines.intake.provenance import Provenance
+    from pipelines.intake.providers import Provider
     from schemas.ses import Mail
 
 _CACHED: Final = 20_000
@@ -132,10 +133,10 @@ class Normaliser:
             else blake2b(policy.pii_key).digest()
         )
         self._keyed = blake2b(key=key, digest_size=16)
-        self._providers = providers.table()
-        self._unknown = providers.Provider(providers.OTHER, policy.unknown_providers_report)
+        self._directory = policy.directory()
         self._timestamps = TimestampParser()
         self._recipients: dict[str, _Known] = {}
+        self._domains: dict[str, Provider] = {}
         self._senders: dict[str, str] = {}
         self._tags: dict[bytes, SesEvent] = {}
 
@@ -278,7 +279,7 @@ class Normaliser:
         address = addresses.bare(text)
         lower = address.lower()
         domain = lower.rpartition("@")[2].rstrip(".") if "@" in lower else ""
-        provider = self._providers.get(domain, self._unknown)
+        provider = self._domains.get(domain) or self._provider(domain)
         if not self._plain:
             digest = self._keyed.copy()
             digest.update(lower.encode(errors="replace"))
@@ -289,6 +290,14 @@ class Normaliser:
                 self._recipients.clear()
             self._recipients[text] = known
         return known
+
+    def _provider(self, domain: str) -> Provider:
+        provider = self._directory.of(domain)
+        if len(domain) <= _CACHED_LENGTH:
+            if len(self._domains) >= _CACHED:
+                self._domains.clear()
+            self._domains[domain] = provider
+        return provider
 
     def _sender(self, source: str | None) -> str:
         if not source:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.intake.providers import Directory, Table
+
 
 @dataclass(frozen=True, slots=True)
 class NormalisePolicy:
@@ -18,3 +20,9 @@ class NormalisePolicy:
     """Message tag that names the campaign when Feedback-ID `a` is not set."""
     unknown_providers_report: bool = False
     """Whether providers that are not in the table report complaints."""
+    provider_tables: tuple[Table, ...] = field(default=(), repr=False)
+    """Tables of the user's own, which come before the program's; the first has precedence."""
+
+    def directory(self) -> Directory:
+        """Who hosts which domain under these settings."""
+        return Directory(self.provider_tables, unknown_report=self.unknown_providers_report)

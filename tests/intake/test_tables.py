@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from importlib import resources
 
 import pytest
 
 from pipelines.intake import machine_opens, providers, smtp_signals
 
+SHIPPED = [providers.table(), providers.mx_table()]
+
 
 def test_the_provider_table_is_lower_case_and_large_enough() -> None:
-    table = providers.table()
-    assert len(table) > 300
-    assert all(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", domain) for domain in table)
+    table = providers.table().entries
+    assert len(table) > 350
+    assert all(re.fullmatch(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)+", domain) for domain in table)
+
+
+@pytest.mark.parametrize("table", SHIPPED, ids=lambda table: table.origin)
+def test_every_row_has_a_source_and_its_domains_are_idna(table: providers.Table) -> None:
+    for domain, entry in table.entries.items():
+        assert len(entry.comment) > 10, domain
+        assert domain.removeprefix(".").encode("ascii").decode("idna").encode(
+            "idna"
+        ).decode() == domain.strip(".")
+
+
+def test_no_provider_reports_in_one_table_and_not_in_the_other() -> None:
+    flags: dict[str, set[bool]] = {}
+    for table in SHIPPED:
+        for entry in table.entries.values():
+            flags.setdefault(entry.provider.name, set()).add(entry.provider.reports_complaints)
+    assert [name for name, both in flags.items() if len(both) > 1] == []
+    assert providers.OTHER not in flags
+
+
+@pytest.mark.parametrize("name", ["providers.tsv", "mx.tsv"])
+def test_the_rows_of_a_provider_stand_together_and_no_key_hides_behind_another(name: str) -> None:
+    text = resources.files("pipelines.intake").joinpath(name).read_text("utf-8")
+    rows = [line.split("\t")[0] for line in text.splitlines() if line and not line.startswith("#")]
+    groups = [group for group, _ in itertools.groupby(rows)]
+    assert sorted(groups) == sorted(set(groups))
+    table = next(table for table in SHIPPED if table.origin == name)
+    for key, entry in table.entries.items():
+        parent = providers.find(table, key.removeprefix(".").partition(".")[2])
+        covers = parent is not None and parent.key.startswith(".")
+        assert not covers or parent.entry.provider != entry.provider, f"{key} is covered already"
 
 
 @pytest.mark.parametrize(
@@ -28,11 +63,12 @@ def test_the_provider_table_is_lower_case_and_large_enough() -> None:
         ("msn.com", "microsoft", True),
         ("icloud.com", "apple", False),
         ("comcast.net", "comcast", True),
+        ("cox.net", "yahoo", True),
         ("simulator.amazonses.com", "ses_simulator", True),
     ],
 )
 def test_providers(domain: str, name: str, *, reports: bool) -> None:
-    assert providers.table()[domain] == providers.Provider(name, reports)
+    assert providers.Directory().of(domain) == providers.Provider(name, reports)
 
 
 @pytest.mark.parametrize(

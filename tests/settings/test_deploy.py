@@ -137,7 +137,8 @@ def _keys(tree: dict[str, Any], before: str = "") -> set[str]:
     found = set()
     for name, value in tree.items():
         inner = value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else value
-        found |= _keys(inner, f"{before}{name}.") if isinstance(inner, dict) else {before + name}
+        # An empty table is a setting whose keys are the user's to choose.
+        found |= _keys(inner, f"{before}{name}.") if isinstance(inner, dict) and inner else {before + name}
     return found
 
 
