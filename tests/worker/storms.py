@@ -1,0 +1,212 @@
+"""Schedules: which process does what next, when one dies, who owns which partitions; and what events there are."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, Self
+
+from clickhouse_model import Recounter, Sink
+from counting_model import HOUR_S, NOON_S, Crash, Worker, World
+from hypothesis import strategies as st
+
+from schemas import topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Row = dict[str, Any]
+Process = Worker | Sink | Recounter
+PROVIDERS = ("gmail", "yahoo", "other")
+LANDED = (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS)
+
+
+class Fleet:
+    """The processes of a world. One that dies is started again; the workers' partitions are dealt anew then."""
+
+    def __init__(self, world: World, most: int = 3) -> None:
+        self.world = world
+        self.most = most
+        self.workers: list[Worker] = []
+        self.sink = Sink(world)
+        self.recounter = Recounter(world)
+        self.rebalance()
+
+    def rebalance(self) -> None:
+        """Another number of workers, each partition with any of them."""
+        rng, world = self.world.rng, self.world
+        number = rng.randint(1, self.most)
+        for worker in self.workers[number:]:
+            worker.die()
+        self.workers = self.workers[:number]
+        self.workers += [Worker(world) for _ in range(number - len(self.workers))]
+        owners = [rng.randrange(number) for _ in range(world.partitions)]
+        for at, worker in enumerate(self.workers):
+            worker.assign(frozenset(p for p, owner in enumerate(owners) if owner == at))
+
+    def storm(self, moves: int) -> None:
+        """So many moves at random, then whatever is left to do."""
+        for _ in range(moves):
+            self.do(*self.world.rng.choice(self._moves()))
+        self.drain()
+
+    def _moves(self) -> list[tuple[Process | None, Callable[[], object]]]:
+        rng, world = self.world.rng, self.world
+        worker, sink, recounter = rng.choice(self.workers), self.sink, self.recounter
+        return [
+            *[(worker, lambda: worker.step("count", rng.randint(1, 4)))] * 3,
+            *[(worker, lambda: worker.step("rate", rng.randint(1, 6)))] * 3,
+            *[(worker, worker.commit)] * 2,
+            *[(sink, lambda: sink.land(rng.choice(LANDED), rng.randint(1, 5)))] * 2,
+            (recounter, recounter.gather),
+            (recounter, recounter.answer),
+            (None, self._hand_over),
+            (None, world.compact),
+            (None, lambda: world.pass_time(rng.choice((1, 1, 600, HOUR_S, 5 * HOUR_S)))),
+        ]
+
+    def _hand_over(self) -> None:
+        """A rebalance without a death: what was done is committed first."""
+        for worker in list(self.workers):
+            self.do(worker, worker.commit)
+        self.rebalance()
+
+    def do(self, process: Process | None, move: Callable[[], object]) -> bool:
+        """Make a move; True when it did something, be it to die."""
+        try:
+            return bool(move())
+        except Crash:
+            if process is self.sink:
+                self.sink = Sink(self.world)
+            elif process is self.recounter:
+                self.recounter = Recounter(self.world)
+            else:
+                process.die()
+                self.workers.remove(process)
+                self.rebalance()
+            return True
+
+    def drain(self) -> None:
+        """Until nothing waits anywhere."""
+        moved = True
+        while moved:
+            moved = False
+            for agent in ("count", "rate"):
+                while any(self.do(w, lambda w=w, a=agent: w.step(a, 50)) for w in list(self.workers)):
+                    moved = True
+            for topic in LANDED:
+                moved |= self.do(self.sink, lambda t=topic: self.sink.land(t, 1000))
+            moved |= self.do(self.recounter, lambda: self.recounter.gather())  # noqa: PLW0108 - may be another by then
+            moved |= self.do(self.recounter, lambda: self.recounter.answer())  # noqa: PLW0108
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.die()
+
+
+def event(number: int, **facts: Any) -> Row:
+    """A complete event; the number is its identity."""
+    return {
+        "event_id": number.to_bytes(2, "big") * 8,
+        "event_type": "Send",
+        "event_time": NOON_S * 1000,
+        "sent_time": NOON_S * 1000,
+        "message_id": f"m{number % 3}",
+        "account": "1",
+        "region": "eu-west-1",
+        "recipients": [recipient("gmail")],
+        "tags": [],
+        "tagged": True,
+    } | facts
+
+
+def recipient(provider: str, **facts: Any) -> Row:
+    row = {"address": "x", "domain": f"{provider}.example", "provider": provider, "smtp_reply": ""}
+    return row | {"reports_complaints": provider == "yahoo", "blocked": False} | facts
+
+
+def untagged(row: Row) -> Row:
+    """The copy of an event that came without `mail.tags`."""
+    gone = dict.fromkeys(("tenant", "configuration_set", "feedback_a", "feedback_b", "campaign"), "")
+    return row | gone | {"tags": [], "tagged": False}
+
+
+BOUNCES = st.fixed_dictionaries(
+    {
+        "event_type": st.just("Bounce"),
+        "bounce_type": st.sampled_from(("Permanent", "Transient", "Undetermined")),
+        "bounce_subtype": st.sampled_from(("General", "OnAccountSuppressionList", "OnTenantSuppressionList")),
+        "out_of_office": st.booleans(),
+    }
+)
+COMPLAINTS = st.fixed_dictionaries(
+    {
+        "event_type": st.just("Complaint"),
+        "complaint_type": st.sampled_from(("abuse", "not-spam", "")),
+        "complaint_subtype": st.sampled_from(("", "", "OnAccountSuppressionList")),
+    }
+)
+OTHERS = st.fixed_dictionaries(
+    {
+        "event_type": st.sampled_from(
+            (
+                *(
+                    "Send",
+                    "Delivery",
+                    "Delivery",
+                    "Reject",
+                    "Open",
+                    "Click",
+                    "Rendering Failure",
+                    "DeliveryDelay",
+                ),
+                *("Subscription", "other"),
+            )
+        ),
+        "machine_open": st.booleans(),
+        "unsubscribed": st.booleans(),
+    }
+)
+CAMPAIGNS = ("", "spring", "autumn")
+SENT_HOURS = (0, 0, 0, -1, -3, -5, -6, -7, -11, -12, -13, -24, -47, -48, -49, -60, -200, 1, 2, 30)
+"""Around the ends of 6 open hours, 12 hours of memory, 2 days of retention; old archives; the future."""
+LAGS = (0, 0, 0, 1, 5, 6, 7, 30, 49, 200)
+"""Hours between a mail and its feedback."""
+
+
+@st.composite
+def facts(
+    draw: st.DrawFn,
+    hours: tuple[int, ...] = SENT_HOURS,
+    campaigns: tuple[str, ...] = CAMPAIGNS,
+    recipients: int = 0,
+) -> Row:
+    """What is particular to an event."""
+    sent = (NOON_S + draw(st.sampled_from(hours)) * HOUR_S + draw(st.sampled_from((0, 1799, 3599)))) * 1000
+    people = st.builds(recipient, st.sampled_from(PROVIDERS), blocked=st.booleans())
+    kind = draw(st.one_of(OTHERS, OTHERS, BOUNCES, COMPLAINTS))
+    named = draw(st.sampled_from(campaigns))
+    team = draw(st.sampled_from(([], ["red"], ["blue", "red"])))
+    return kind | {
+        "sent_time": sent,
+        "event_time": sent + draw(st.sampled_from(LAGS)) * HOUR_S * 1000,
+        "recipients": draw(st.lists(people, min_size=recipients, max_size=2)),
+        "campaign": named,
+        "feedback_a": named,
+        "feedback_b": draw(st.sampled_from(("", "b"))),
+        "tags": [{"name": "team", "values": team}] if team else [],
+    }
+
+
+@st.composite
+def stories(draw: st.DrawFn, most: int = 10, copies: int = 5, **options: Any) -> list[Row]:
+    """Copies of events in any order: each event once at least, five times at most, with tags or without."""
+    told: list[Row] = []
+    for number, each in enumerate(draw(st.lists(facts(**options), min_size=1, max_size=most))):
+        row = event(number, **each)
+        tags = draw(st.lists(st.sampled_from((True, True, False)), min_size=1, max_size=copies))
+        told += [row if tagged else untagged(row) for tagged in tags]
+    random.Random(draw(st.integers(0, 999))).shuffle(told)
+    return told
