@@ -223,17 +223,28 @@ class Positions:
         return self._client
 
 
+_COUNTING: Final = (
+    (topics.WORKER_GROUP, (topics.COUNTS,)),
+    (topics.RECOUNT_GROUP, (topics.RECOUNTS,)),
+)
+_ROUNDS: Final = 4
+"""Of counting and recounting at the most, else a stream that goes on would never be drained. In the first the worker
+reads the counts of the events; what follows from them (what it passes on to `(other)`, answers) it reads in the
+second, what follows from that in the third."""
+
+
 class Drain:
     """Tells when everything that Kafka had when it began is in ClickHouse, with all that follows from it.
 
     In stages, each of which takes the ends of its topics once the stage before has passed, because what a
-    group has read, it has written on: the worker has read the events; then the counts it made of them; then
-    the sink has read all it reads. Whoever wrote the events must have flushed them before.
+    group has read, it has written on: the worker has read the events; then the counts it made of them, and the
+    recounter what it was asked for, in rounds until one brings nothing new; then the sink has read all it reads.
+    Whoever wrote the events must have flushed them before.
     """
 
     _STAGES: Final = (
         (topics.WORKER_GROUP, (topics.EVENTS,)),
-        (topics.WORKER_GROUP, (topics.COUNTS,)),
+        *_COUNTING * _ROUNDS,
         (topics.SINK_GROUP, (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS)),
     )
 
@@ -241,6 +252,8 @@ class Drain:
         self._positions = positions
         self._stage = 0
         self._ends: dict[str, Offsets] = {}
+        self._passed: dict[str, Offsets] = {}
+        self._settled = 0
         self.remaining = 0
         """Kafka records that the present stage waited for when last asked."""
 
@@ -257,8 +270,17 @@ class Drain:
             if self.remaining:
                 return False
             self._stage += 1
+            self._skip_rounds()
             self._ends = {}
         return True
+
+    def _skip_rounds(self) -> None:
+        """Go on to the sink once neither counts nor recounts have grown since they were last drained."""
+        grown = any(self._passed.get(name) != ends for name, ends in self._ends.items())
+        self._settled = 0 if grown else self._settled + 1
+        self._passed |= self._ends
+        if self._settled >= len(_COUNTING):
+            self._stage = max(self._stage, len(self._STAGES) - 1)
 
     def _behind(self, group: str, topic: str) -> int:
         committed = self._positions.committed(group, topic)

@@ -35,12 +35,14 @@ _TROUBLE_S: Final = 0.5
 
 
 def sink(outside: Outside) -> None:
-    """Holds ClickHouse: migrates, repairs, opens the door, then consumes.
+    """Holds ClickHouse: migrates, repairs, opens the door, then consumes, with the recounter beside it.
 
     Creates the topics before all that.
     """
+    from connectors.cli.beside import beside
     from connectors.cli.known import known
-    from connectors.clickhouse import door, repair
+    from connectors.cli.postmaster import start_daily
+    from connectors.clickhouse import answers, door, recounter, repair
     from connectors.clickhouse.client import data_path, open_client
     from connectors.clickhouse.migrations import migrate
     from connectors.clickhouse.sink import Sink
@@ -54,13 +56,17 @@ def sink(outside: Outside) -> None:
     data_path(dsn).mkdir(parents=True, exist_ok=True, mode=0o700)
     client = open_client(dsn, create=True)
     migrate(client)
-    repair.repair(client, time.time_ns() // 1000)
+    repair.repair(client, time.time_ns() // 1000, dimensions=settings.counting.dimensions)
+    if config.tasks.get("postmaster"):
+        start_daily(settings, outside.stop)
     opened = door.serve(data_path(dsn))
     before = known(Through(opened.address, opened.token)) if config.tasks.get("sources") else {}
     outside.report("ready", door=opened.address, token=opened.token, **before)
     consumer = Sink(settings.kafka, client)
     _end_when_full(outside, consumer, Path(config.directory))
-    consumer.run(outside.stop)
+    recounting = recounter.Recounter(settings.kafka, lambda: answers.connect(dsn), policy=recounter.EMBEDDED)
+    with beside(recounting, outside.stop, "recounter"):
+        consumer.run(outside.stop)
     if outside.drained:
         repair.mark_clean_stop(client)
     opened.stop()

@@ -1,4 +1,4 @@
-"""`sink`: results from Kafka to ClickHouse."""
+"""`sink`: results from Kafka to ClickHouse, and recounts of closed hours back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write until stopped; what is gathered by then still lands."""
+    from connectors.cli.beside import beside
     from connectors.cli.wiring import framing_of
+    from connectors.clickhouse import answers
     from connectors.clickhouse.client import open_client
+    from connectors.clickhouse.recounter import Recounter
     from connectors.clickhouse.sink import Sink
 
     settings = logged(args)
-    client = open_client(clickhouse_dsn(settings))
+    dsn = clickhouse_dsn(settings)
+    client = open_client(dsn)
+    framing = framing_of(settings)
+    recounter = Recounter(settings.kafka, lambda: answers.connect(dsn), framing=framing)
     try:
-        with until_signalled() as stop:
-            Sink(settings.kafka, client, framing=framing_of(settings)).run(stop)
+        with until_signalled() as stop, beside(recounter, stop, "recounter"):
+            Sink(settings.kafka, client, framing=framing).run(stop)
     finally:
         client.close()
     return 0

@@ -36,7 +36,7 @@ _SESSION_MS: Final = 10_000
 _SHORTEST_SESSION_MS: Final = 2000
 _LATENCIES: Final = 1024
 _COMMIT_MS: Final = 5000
-_GONE_ON: Final = (
+GONE_ON: Final = (
     kafka_errors.CommitFailedError,
     kafka_errors.RebalanceInProgressError,
     kafka_errors.IllegalGenerationError,
@@ -223,7 +223,7 @@ class Sink:
         try:
             consumer.commit(offsets, timeout_ms=_COMMIT_MS)
         except kafka_errors.KafkaError as error:
-            if isinstance(error, _GONE_ON):
+            if isinstance(error, GONE_ON):
                 # The group went on without us; the rebalance is noticed at the next poll.
                 self._owed.clear()
             elif not getattr(error, "retriable", False):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import warnings
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+with warnings.catch_warnings():
+    # kafka-python reads its schemas through deprecated functions of importlib.resources while it is imported.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from kafka import KafkaProducer
+
+from connectors import kafka as kafka_clients
 from connectors.clickhouse.client import Client, open_client
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
 from connectors.clickhouse.migrations import migrate
+from connectors.embedded import broker as embedded
+from connectors.embedded import lifeline
+from connectors.settings import Kafka
 from schemas.blocks import encode, open_block
 
 if TYPE_CHECKING:
@@ -104,3 +115,36 @@ def contents(client: Client) -> Callable[[str], str]:
         return "\n".join(sorted(lines))
 
     return read
+
+
+@pytest.fixture
+def kafka() -> Iterator[Kafka]:
+    """An empty broker with our topics."""
+    port = embedded.free_port()
+    process = subprocess.Popen(
+        lifeline.wrap(embedded.command(port)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert embedded.wait_for(port, process)
+        settings = Kafka(
+            brokers=f"{embedded.HOST}:{port}", partitions=2, replication=1, rebalance_timeout_ms=2000
+        )
+        kafka_clients.ensure_topics(settings)
+        yield settings
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def send(kafka: Kafka) -> Iterator[Callable[..., None]]:
+    producer = KafkaProducer(**kafka_clients.client_options(kafka))
+
+    def run(topic: str, value: bytes, partition: int = 0) -> None:
+        producer.send(topic, value, partition=partition).get(10)
+
+    yield run
+    producer.close()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 import warnings
@@ -12,20 +11,19 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 with warnings.catch_warnings():
     # kafka-python reads its schemas through deprecated functions of importlib.resources while it is imported.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+    from kafka import KafkaAdminClient, TopicPartition
 
 from connectors import kafka as kafka_clients
 from connectors.clickhouse.landing import Landed, Lander, Limits, Retry, receive
 from connectors.clickhouse.sink import Policy, Sink
-from connectors.embedded import broker as embedded
-from connectors.embedded import lifeline
 from connectors.errors import ClickHouseError
-from connectors.settings import Kafka
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from connectors.settings import Kafka
 
 pytestmark = pytest.mark.embedded
 
@@ -51,39 +49,6 @@ class Moody:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
-
-
-@pytest.fixture
-def kafka() -> Iterator[Kafka]:
-    """An empty broker with our topics."""
-    port = embedded.free_port()
-    process = subprocess.Popen(
-        lifeline.wrap(embedded.command(port)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert embedded.wait_for(port, process)
-        settings = Kafka(
-            brokers=f"{embedded.HOST}:{port}", partitions=2, replication=1, rebalance_timeout_ms=2000
-        )
-        kafka_clients.ensure_topics(settings)
-        yield settings
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def send(kafka: Kafka) -> Iterator[Callable[..., None]]:
-    producer = KafkaProducer(**kafka_clients.client_options(kafka))
-
-    def run(topic: str, value: bytes, partition: int = 0) -> None:
-        producer.send(topic, value, partition=partition).get(10)
-
-    yield run
-    producer.close()
 
 
 class Running:

@@ -1,0 +1,326 @@
+"""The recounter: answers requests for a recount, as one member of its group; runs in a thread beside the sink.
+
+The thread only polls, gathers and commits; a pass (wait, count, answer) runs in a thread of its own, one at a
+time, while the next requests gather. So heart-beats go on however long a query takes or ClickHouse is away,
+and what waits is bounded: beyond `Policy.most_keys` the partitions are paused.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata
+from kafka import errors as kafka_errors
+
+from connectors import kafka as kafka_clients
+from connectors.bridge.producer import KafkaBlocks
+from connectors.clickhouse import requests
+from connectors.clickhouse.answers import Answers
+from connectors.clickhouse.landing import Landed, Limits, Retry, Stopped
+from connectors.clickhouse.outlet import Outlet
+from connectors.clickhouse.patience import Patience
+from connectors.clickhouse.requests import Gathered
+from connectors.clickhouse.sink import GONE_ON, consumer_options
+from schemas import topics
+from schemas.blocks import SINGLE_OBJECT, Framing
+from schemas.dead_letters import dead_letter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kafka import TopicPartition
+
+    from connectors.clickhouse.client import Client
+    from connectors.settings import Kafka
+
+LOG: Final = logging.getLogger(__name__)
+_COMMIT_MS: Final = 5000
+_PAY_AGAIN_S: Final = 1.0
+_LANDED_POLL_S: Final = 0.1
+"""Between looks at how far the sink is, which gathers for half a second itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a pass begins, and how much it takes."""
+
+    gather_s: float = 2.0
+    """How long the first request waits for company: each pass reads its hours whole, so a trickle of late events
+    must not read them again and again."""
+    rest: float = 1.0
+    """A pass begins so many times as long after the last one as that took to count: recounting takes at most half
+    of a core or two from the inserts and queries beside it, however large the archive that is replayed."""
+    most_keys: int = 200_000
+    """Key-hours in a pass, give or take those of one poll; beyond it the consumer is paused. Some 60 MB."""
+    stop_s: float = 3.0
+    """How long a stop waits for the pass that runs; it is repeated after the next start."""
+    retry: Retry = field(default_factory=Retry)
+
+
+EMBEDDED: Final = Policy(gather_s=0.3)
+"""A person waits for `replay --once`, and the hours are few."""
+
+
+@dataclass(slots=True)
+class Numbers:
+    """What the recounter has done since it started."""
+
+    records: int = 0
+    """Kafka records of requests."""
+    passes: int = 0
+    answers: int = 0
+    """Key-hours counted."""
+    letters: int = 0
+    waiting: int = 0
+    """Key-hours gathered for the next pass."""
+    seconds: float = 0.0
+    """The last pass took to count."""
+    trouble: str = ""
+    """What ClickHouse or Kafka says while a pass cannot go on."""
+
+
+class Recounter:
+    """Consumes `ses.recounts`, produces answers to `ses.counts`."""
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        connect: Callable[[], Client],
+        *,
+        policy: Policy | None = None,
+        framing: Framing = SINGLE_OBJECT,
+    ) -> None:
+        """Connects nowhere yet.
+
+        Args:
+            kafka: where.
+            connect: opens a client for this alone (see `answers.connect`); called in another thread.
+            policy: when.
+            framing: how blocks name their schema.
+        """
+        self._kafka = kafka
+        self._connect = connect
+        self._client: Client = None
+        self._policy = policy or Policy()
+        self._framing = framing
+        self._halt = threading.Event()
+        self._patience = Patience(self._halt, self._policy.retry)
+        self._limits = Limits()
+        self._gathered = Gathered()
+        self._flying: tuple[Gathered, Future[float]] | None = None
+        self._generation = 0
+        self._owed: dict[TopicPartition, int] = {}
+        self._pay_again = 0.0
+        self._earliest = 0.0
+        self.numbers = Numbers()
+        self.ready = threading.Event()
+        """Set once partitions are assigned."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer until told to stop.
+
+        Raises:
+            BrokerError: Kafka does not answer, or refuses.
+            ClickHouseError: more records were no requests than the limits allow.
+        """
+        with kafka_clients.sentences(self._kafka):
+            consumer = KafkaConsumer(**consumer_options(self._kafka) | _OPTIONS)
+            try:
+                consumer.subscribe([topics.RECOUNTS], listener=_Listener(self))
+                with closing(
+                    Outlet(KafkaBlocks(self._kafka), self._kafka.partitions, self._framing)
+                ) as outlet:
+                    while not stop.is_set():
+                        self._turn(consumer, outlet)
+                    self._end(consumer)
+            finally:
+                self._halt.set()
+                consumer.close(autocommit=False)
+
+    def _turn(self, consumer: Any, outlet: Outlet) -> None:
+        """Poll once; begin a pass and commit what is due."""
+        self._take(consumer.poll(timeout_ms=50 if self._flying else 100))
+        self._settle(consumer)
+        now = time.monotonic()
+        if self._flying is None and self._due(now):
+            self._start(outlet)
+        if self._owed and now >= self._pay_again:
+            self._pay(consumer)
+        self._throttle(consumer)
+
+    def _take(self, polled: dict[Any, list[Any]]) -> None:
+        gathered = self._gathered
+        for where, records in polled.items():
+            if not gathered.records:
+                gathered.since, gathered.generation = time.monotonic(), self._generation
+            for record in records:
+                keys, problem = requests.read(record.value, self._framing)
+                gathered.keys.update(keys)
+                if problem:
+                    gathered.letters.append(_letter(record, problem))
+            gathered.records += len(records)
+            gathered.next_offsets[where] = records[-1].offset + 1
+            self.numbers.records += len(records)
+        self.numbers.waiting = len(gathered.keys)
+
+    def _due(self, now: float) -> bool:
+        gathered = self._gathered
+        full = len(gathered.keys) >= self._policy.most_keys
+        waited = full or now - gathered.since >= self._policy.gather_s
+        return bool(gathered.records) and waited and now >= self._earliest
+
+    def _start(self, outlet: Outlet) -> None:
+        gathered, self._gathered = self._gathered, Gathered()
+        future: Future[float] = Future()
+        self._flying = (gathered, future)
+        # Not of a pool: the interpreter would wait at its end for a query that nobody wants any more.
+        threading.Thread(
+            target=self._pass, args=(gathered, outlet, future), name="recount-pass", daemon=True
+        ).start()
+
+    def _pass(self, gathered: Gathered, outlet: Outlet, future: Future[float]) -> None:
+        """Answer all that was gathered; the result is how many seconds counting took.
+
+        1. All blocks that any of the requests came from are in `ses.events`: its end is taken now.
+        2. The sink has committed beyond that end, so ClickHouse has them.
+        3. The key-hours are counted, and the answers are on the broker (all replicas) when this returns.
+        """
+        try:
+            self._await_landed()
+            began = time.monotonic()
+            outlet.send_letters(gathered.letters)
+            if gathered.keys:
+                if self._client is None:
+                    self._client = self._patience(self._connect)
+                for rows in Answers(self._client, self._patience)(gathered.keys):
+                    outlet.send_answers(rows)
+                    self.numbers.answers += len(rows)
+            future.set_result(time.monotonic() - began)
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
+            future.set_exception(error)
+
+    def _await_landed(self) -> None:
+        ends: kafka_clients.Offsets = {}
+
+        def landed() -> bool:
+            nonlocal ends
+            with closing(kafka_clients.Positions(self._kafka)) as positions:
+                ends = ends or positions.end_offsets(topics.EVENTS)
+                while not self._halt.is_set():
+                    committed = positions.committed(topics.SINK_GROUP, topics.EVENTS)
+                    if all(committed.get(partition, 0) >= end for partition, end in ends.items()):
+                        return True
+                    self._halt.wait(_LANDED_POLL_S)
+            return False
+
+        if not self._patience(landed):
+            raise Stopped
+
+    def _settle(self, consumer: Any) -> None:
+        """Commit a pass that has ended, the only place where offsets are committed.
+
+        1. Every answer of the pass, and every dead letter, is on the broker: `_pass` has returned.
+        2. The limits of rejections are kept, else the process stops here and the requests come again.
+        3. The group has not rebalanced since the first request was polled, else another member may have read on
+           from the old offsets and answers again; of two answers the later one is right.
+        4. The next offset of every partition is committed.
+        """
+        self.numbers.trouble = self._patience.trouble
+        if self._flying is None or not self._flying[1].done():
+            return
+        gathered, future = self._flying
+        self._flying = None
+        took = future.result()
+        letters = len(gathered.letters)
+        self._limits.check(
+            Landed(rows=len(gathered.keys), letters=letters, longest_run=letters), time.monotonic()
+        )
+        self._earliest = time.monotonic() + took * self._policy.rest
+        self.numbers.passes += 1
+        self.numbers.letters += letters
+        self.numbers.seconds = took
+        if gathered.generation == self._generation:
+            self._owed |= gathered.next_offsets
+            self._pay(consumer)
+
+    def _pay(self, consumer: Any) -> None:
+        """Commit what was answered. A broker that is away is asked again a little later."""
+        offsets = {where: OffsetAndMetadata(offset, "", -1) for where, offset in self._owed.items()}
+        self._pay_again = time.monotonic() + _PAY_AGAIN_S
+        try:
+            consumer.commit(offsets, timeout_ms=_COMMIT_MS)
+        except kafka_errors.KafkaError as error:
+            if isinstance(error, GONE_ON):
+                self._owed.clear()
+            elif not getattr(error, "retriable", False):
+                raise
+            LOG.warning("Kafka did not take a commit, what was answered may be asked again: %s", error)
+            return
+        self._owed = {}
+
+    def _throttle(self, consumer: Any) -> None:
+        """Pause all partitions while too much waits; poll goes on, for the heart-beats' sake."""
+        waiting = len(self._gathered.keys)
+        if waiting >= self._policy.most_keys:
+            consumer.pause(*consumer.assignment())
+        elif waiting < self._policy.most_keys // 2 and consumer.paused():
+            consumer.resume(*consumer.paused())
+
+    def _end(self, consumer: Any) -> None:
+        """Wait a little for the pass that runs; what is not answered is asked again after the next start."""
+        self._halt.set()
+        deadline = time.monotonic() + self._policy.stop_s
+        while self._flying is not None and not self._flying[1].done() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        try:
+            self._settle(consumer)
+        except Stopped:
+            LOG.info("stopped before a recount was done: it is done after the next start")
+        if self._client is not None and self._flying is None:
+            self._client.close()
+
+    def _rebalanced(self) -> None:
+        """Forget what is not answered: who owns the partitions now reads it again."""
+        self._generation += 1
+        self._gathered = Gathered()
+        self._owed = {}
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Tells the recounter about rebalances; called inside `poll`, in the consumer's thread."""
+
+    def __init__(self, recounter: Recounter) -> None:
+        self._recounter = recounter
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        if revoked:
+            self._recounter._rebalanced()  # noqa: SLF001 - a part of the recounter
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002
+        self._recounter.ready.set()
+
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "group_id": topics.RECOUNT_GROUP,
+    # Each may hold hundreds of requests: a poll must not go far beyond what a pass takes.
+    "max_poll_records": 50,
+}
+
+
+def _letter(record: Any, problem: str) -> Any:
+    source = f"kafka://{record.topic}/{record.partition}/{record.offset}"
+    LOG.error("rejected %s: %s", source, problem)
+    return dead_letter(
+        time=max(record.timestamp, 0),
+        stage="recount",
+        cause="unreadable_request",
+        detail=problem,
+        source=source,
+        payload=record.value or b"",
+    )
