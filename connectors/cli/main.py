@@ -23,9 +23,11 @@ COMMANDS: Final = (
     ("worker", "worker", "count: the Faust application"),
     ("sink", "sink", "write results from Kafka to ClickHouse"),
     ("migrate", "migrate", "bring ClickHouse to the newest schema and create the topics"),
+    ("postmaster", "postmaster", "fetch Google Postmaster Tools' figures into ClickHouse"),
     ("sql", "sql", "ask ClickHouse (read-only)"),
     ("report", "report", "campaigns and rejections at a glance"),
     ("dead-letters", "dead_letters", "list or show rejected records"),
+    ("providers", "providers", "whose a recipient domain is, and whether complaints from there reach SES"),
 )
 """Name, module here, and what it does. A module has `configure(parser)` and `run(args) -> int`."""
 
