@@ -11,7 +11,7 @@ KAFKA = $(BIN)/python tests/kafka_tier/apache_kafka.py
 UV_COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)
 
-.PHONY: help setup demo test test-kafka test-chaos bench lint lock clean
+.PHONY: help setup demo test test-kafka test-chaos test-differential bench lint lock clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-kafka: $(READY) ## The integration tests on Apache Kafka: KAFKA_BROKER, els
 
 test-chaos: $(READY) ## Kill processes at random moments and compare (CHAOS_SEEDS=20: so often)
 	$(BIN)/pytest -m chaos $(ARGS)
+
+test-differential: $(READY) ## Count millions of events as they stream and by plain SQL (EVENTS=3000000)
+	EVENTS=$(or $(EVENTS),3000000) $(BIN)/pytest -m chaos tests/end_to_end/test_differential.py $(ARGS)
 
 bench: $(BENCH_READY) ## Events per second and core, beside Quix Streams
 	.venv-bench/bin/python bench/run.py $(ARGS)

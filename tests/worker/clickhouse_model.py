@@ -60,7 +60,10 @@ def readable(value: bytes | None) -> list[Row]:
 
 
 class Recounter:
-    """Answers requests for recounts by counting what has landed, once all that was written when it began has."""
+    """Answers requests for recounts by counting what has landed, once all that was written when it began has.
+
+    All events: those the requests are for are among them. And all rates: `(other)` is what they leave.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -68,8 +71,7 @@ class Recounter:
             world.committed[topics.RECOUNT_GROUP, topics.RECOUNTS, p] for p in range(world.partitions)
         ]
         self.asked: set[tuple[str, str, int]] = set()
-        self.barrier: list[int] | None = None
-        self._done: list[int] = []
+        self.barrier: dict[tuple[str, int], int] | None = None
 
     def gather(self) -> bool:
         """Read requests, and begin a pass with them."""
@@ -82,14 +84,20 @@ class Recounter:
             self.positions[p] = len(log)
         if not self.asked:
             return False
-        self.barrier = self.world.ends(topics.EVENTS)
+        self.barrier = {
+            (topic, p): end
+            for topic in (topics.EVENTS, topics.RATES)
+            for p, end in enumerate(self.world.ends(topic))
+        }
         return True
 
     def answer(self) -> bool:
         """End the pass, once the sink is beyond the barrier."""
         world = self.world
-        landed = [world.committed[topics.SINK_GROUP, topics.EVENTS, p] for p in range(world.partitions)]
-        if self.barrier is None or any(a < b for a, b in zip(landed, self.barrier, strict=True)):
+        landed = world.committed
+        if self.barrier is None or any(
+            landed[topics.SINK_GROUP, *place] < end for place, end in self.barrier.items()
+        ):
             return False
         world.passes += 1
         as_of = world.now_s * 1_000_000 + world.passes
