@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     directory = directory_of(args)
     with held(directory, settings) as complete:
         final = with_http(complete, args.http)
-        run_until_stopped(supervise(directory, final, Banner(directory, final)))
+        tasks = {"postmaster": bool(final.postmaster.credentials)}
+        run_until_stopped(supervise(directory, final, Banner(directory, final), tasks))
     return 0
 
 
