@@ -147,8 +147,8 @@ def ensure_topics(settings: Kafka) -> None:
             if existing.get(topic, settings.partitions) != settings.partitions:
                 raise BrokerError(
                     f"the topic {topic} has {existing[topic]} partitions, kafka.partitions says"
-                    f" {settings.partitions}: all our topics need equally many, so set it to theirs, or drain"
-                    " and delete the topics"
+                    f" {settings.partitions}: all our topics need equally many, so set it to theirs; for more"
+                    " partitions see `ses-streams migrate --grow`"
                 )
 
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options: none of its own."""
+    """Options."""
+    parser.add_argument(
+        "--grow",
+        action="store_true",
+        help="give topics that have fewer than kafka.partitions partitions so many; only while nothing runs, and "
+        "`ses-streams rebuild rates` has to follow",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from connectors.clickhouse.migrations import migrate
     from connectors.errors import BrokerError
     from connectors.kafka import ensure_topics
+    from connectors.kafka_admin import grow
     from pipelines.worker.errors import WorkerError
     from pipelines.worker.topics import prepare
 
@@ -33,6 +40,12 @@ def run(args: argparse.Namespace) -> int:
     finally:
         client.close()
     print(f"ClickHouse at {shown(dsn)}: {', '.join(applied) or 'nothing to apply'}")
+    if args.grow and (fewer := grow(settings.kafka)):
+        print(
+            f"Kafka at {settings.kafka.brokers}: {', '.join(fewer)} have {settings.kafka.partitions} partitions now;"
+            " run `ses-streams rebuild rates` before the worker starts"
+        )
+        return 0
     ensure_topics(settings.kafka)
     try:
         prepare(worker_config(settings, directory_of(args).path), tables=True)
