@@ -15,14 +15,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import naive
+from clickhouse_model import NaiveClickHouse
 from faust.types import TP
 
 from pipelines.worker import app as wiring
 from pipelines.worker.config import WorkerConfig
 from schemas import topics
 from schemas.blocks import encode
-from schemas.counters import COUNTERS
 from schemas.partitioning import of_message
 
 if TYPE_CHECKING:
@@ -77,11 +76,12 @@ class World:
     """(topic, partition) → (key, value), changelogs included."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=lambda: defaultdict(int))
     """(group, topic, partition) → the next offset."""
-    events: dict[tuple[bytes, bool], Row] = field(default_factory=dict)
-    rates: dict[tuple[str, str, int], Row] = field(default_factory=dict)
-    letters: dict[bytes, Row] = field(default_factory=dict)
+    clickhouse: NaiveClickHouse = field(init=False)
     effects: int = 0
     passes: int = 0
+
+    def __post_init__(self) -> None:
+        self.clickhouse = NaiveClickHouse(self.dimensions)
 
     def effect(self) -> None:
         number = self.effects
@@ -129,14 +129,6 @@ class World:
 
     def pass_time(self, seconds: int) -> None:
         self.now_s += seconds
-
-    def final(self) -> naive.Table:
-        """What `rates` shows."""
-        found = {key: tuple(row[name] for name in COUNTERS) for key, row in self.rates.items()}
-        return {key: counters for key, counters in found.items() if any(counters)}
-
-    def truth(self) -> naive.Table:
-        return naive.table(self.events.values(), self.dimensions)
 
 
 class Topic:

@@ -36,14 +36,14 @@ def weather(rows: list[Row], data: st.DataObject, **facts: Any) -> World:
         fleet.storm(world.rng.randint(0, 20))
         world.write_events(rows[half:], sizes[half:])
         fleet.storm(world.rng.randint(0, 20))
-    assert set(world.events) == {(row["event_id"], row["tagged"]) for row in rows}
-    assert not world.letters
+    assert set(world.clickhouse.events) == {(row["event_id"], row["tagged"]) for row in rows}
+    assert not world.clickhouse.letters
     return world
 
 
 def rates_are_those_of_a_naive_count(rows: list[Row], data: st.DataObject) -> None:
     world = weather(rows, data, dimensions=DIMENSIONS)
-    assert world.final() == world.truth()
+    assert world.clickhouse.shown() == world.clickhouse.truth()
 
 
 @few
@@ -78,7 +78,7 @@ def test_campaigns_and_providers_sum_to_the_account(rows: list[Row], data: st.Da
 def sums(world: World, dimension: str) -> dict[int, list[int]]:
     """Of all values of a dimension, by hour."""
     found: dict[int, list[int]] = {}
-    for (name, _, hour), counters in world.final().items():
+    for (name, _, hour), counters in world.clickhouse.shown().items():
         if name == dimension:
             known = found.setdefault(hour, [0] * len(COUNTERS))
             found[hour] = [one + other for one, other in zip(known, counters, strict=True)]

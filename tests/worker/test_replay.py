@@ -42,7 +42,7 @@ CALM = lived(set())
 def test_a_crash_before_any_effect(crash: int) -> None:
     world = lived({crash, crash + 3})
     assert world.effects > CALM.effects
-    assert world.final() == world.truth() == CALM.truth()
+    assert world.clickhouse.shown() == world.clickhouse.truth() == CALM.clickhouse.truth()
 
 
 def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on() -> None:
@@ -53,12 +53,12 @@ def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on() -> None:
     world.logs[topics.COUNTS, 0].append((None, good[2]))
     with Fleet(world) as fleet:
         fleet.drain()
-    assert {(row["stage"], row["source"], row["payload"]) for row in world.letters.values()} == {
+    assert {(row["stage"], row["source"], row["payload"]) for row in world.clickhouse.letters.values()} == {
         ("count", "kafka://ses.events/1/1", b"poison"),
         ("count", "kafka://ses.events/1/2", torn),
         ("rate", "kafka://ses.counts/0/0", good[2]),
     }
-    assert world.final()["account", "1", NOON_S][0] == 2
+    assert world.clickhouse.shown()["account", "1", NOON_S][0] == 2
 
 
 def test_a_stream_of_poison_stops_the_worker() -> None:
