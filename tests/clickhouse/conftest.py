@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import warnings
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,8 +27,9 @@ from schemas.blocks import encode, open_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
+# The model of the worker serves here too: a test folder is no package.
+sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
 _NUMBERS = count()
 SENT = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms."""
