@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.clickhouse.client import open_client
 from connectors.errors import ClickHouseError
-from connectors.postmaster.daily import due
+from connectors.postmaster.client import Api
+from connectors.postmaster.daily import due, run_daily
+from connectors.postmaster.http import Patience
 from connectors.postmaster.table import Table, Written
 from connectors.postmaster.wire import Figure
+from connectors.settings import Postmaster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +146,36 @@ def test_the_next_asking_is_a_day_after_one_that_succeeded_and_an_hour_after_one
     assert due(table) == NOW + timedelta(hours=25)
     table.log(NOW + timedelta(hours=25), "a.example", Written(0, 0, 0), "")
     assert due(table) == NOW + timedelta(hours=49), "an answer without figures is one"
+
+
+@pytest.fixture
+def unreachable(tmp_path: Path) -> Postmaster:
+    """Settings with a sound key, for a Google that is not there."""
+    pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    info = {"type": "service_account", "client_email": "a@b.example", "private_key": pem.decode()}
+    (tmp_path / "key.json").write_text(json.dumps(info | {"token_uri": "http://127.0.0.1:1/token"}))
+    return Postmaster(credentials=str(tmp_path / "key.json"), domains=("a.example",), days=3)
+
+
+def test_what_goes_wrong_is_tried_again_in_an_hour(
+    client: Any, table: Table, unreachable: Postmaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.postmaster.daily._LOOK_S", 0.0)
+    stop = threading.Event()
+    minutes = [0, 10, 59, 61, 62, 120]
+
+    def clock() -> datetime:
+        now = NOW + timedelta(minutes=minutes.pop(0))
+        if not minutes:
+            stop.set()
+        return now
+
+    run_daily(Api(unreachable, patience=Patience(tries=1)), table, unreachable, stop, clock)
+    rows = client.query("SELECT time, domain, problem FROM postmaster_fetches ORDER BY time").result_rows
+    assert [row[0].replace(tzinfo=UTC) - NOW for row in rows] == [timedelta(0), timedelta(minutes=61)]
+    assert all(row[1] == "" and "does not answer" in row[2] for row in rows)
 
 
 def test_a_database_that_is_not_migrated(engine: Path, database: str) -> None:
