@@ -1,4 +1,4 @@
-"""`report`: campaigns, paths and rejections at a glance."""
+"""`report`: campaigns, regions, paths, rejections and notices at a glance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--campaigns", type=int, default=20, metavar="N", help="at the most (default: %(default)s)"
     )
+    parser.add_argument(
+        "--moved",
+        type=float,
+        default=10.0,
+        metavar="POINTS",
+        help="say when a region's share of sends moved by so many points (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     from connectors.clickhouse.report import render, report
 
     with target_of(args) as target:
-        print(render(report(target, args.campaigns)), end="")
+        print(render(report(target, args.campaigns, args.moved)), end="")
     return 0

@@ -1,0 +1,75 @@
+"""Notices: what a person should know and nobody is woken for. Each is a sentence that says what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from connectors.clickhouse.figures import ask
+from schemas.counters import OTHER_VALUE
+
+if TYPE_CHECKING:
+    from connectors.clickhouse.sql import Target
+
+# Cohort hours, not the clock's: an archive that is replayed has its own last day.
+_CAPPED: Final = f"""
+WITH (SELECT max(hour) FROM rates WHERE sends > 0 AND hour <= now()) AS newest
+SELECT dimension, sumIf(sends, value = '{OTHER_VALUE}') AS others, sum(sends) AS every, uniqExact(value) - 1
+FROM rates
+WHERE hour > newest - INTERVAL 24 HOUR AND hour <= newest
+    AND dimension IN (SELECT DISTINCT dimension FROM rates WHERE value = '{OTHER_VALUE}')
+GROUP BY dimension
+HAVING countIf(value = '{OTHER_VALUE}') > 0
+ORDER BY others / greatest(every, 1) DESC, dimension
+"""  # noqa: S608 - a constant
+_REJECTED: Final = """
+SELECT stage, cause, count() FROM dead_letters WHERE time > now() - INTERVAL 1 HOUR GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+"""
+_FUTURE: Final = """
+SELECT uniqExact(event_id), formatDateTime(max(greatest(sent_time, event_time)), '%Y-%m-%d %H:%i')
+FROM event_rows WHERE future
+"""
+
+
+def notices(target: Target) -> tuple[str, ...]:
+    """Ask ClickHouse for all of them.
+
+    Raises:
+        ClickHouseError: it does not answer.
+    """
+    return (*_capped(target), *_rejected(target), *_future(target))
+
+
+def _capped(target: Target) -> list[str]:
+    return [_capped_sentence(name, *map(int, numbers)) for name, *numbers in ask(target, _CAPPED)]
+
+
+def _capped_sentence(dimension: str, others: int, every: int, values: int) -> str:
+    return (
+        f"{dimension} has more values than are kept: {others / max(every, 1):.1%} of the sends of the last 24 h are"
+        f" counted as {OTHER_VALUE}, {values:,} values have counters of their own; raise counting.dimension_cap, or"
+        f" take {dimension} out of counting.dimensions"
+    )
+
+
+def _rejected(target: Target) -> list[str]:
+    rows = ask(target, _REJECTED)
+    if not rows:
+        return []
+    total = sum(int(count) for _, _, count in rows)
+    stage, cause, most = rows[0]
+    sentence = (
+        f"{total:,} records were rejected in the last hour, most of them ({int(most):,}) for {stage}: {cause}; look"
+        f" at them with `ses-streams dead-letters list --stage {stage} --cause {cause}`"
+    )
+    return [sentence]
+
+
+def _future(target: Target) -> list[str]:
+    ((count, latest),) = ask(target, _FUTURE)
+    if not int(count):
+        return []
+    sentence = (
+        f"{int(count):,} events say that they are of the future (up to {latest} UTC) and count in the hours they name:"
+        " look at those of the view `events` that have `future` set, and at the clock of what sent them"
+    )
+    return [sentence]
