@@ -25,7 +25,8 @@ COMMANDS: Final = (
     ("migrate", "migrate", "bring ClickHouse to the newest schema and create the topics"),
     ("postmaster", "postmaster", "fetch Google Postmaster Tools' figures into ClickHouse"),
     ("sql", "sql", "ask ClickHouse (read-only)"),
-    ("report", "report", "campaigns and rejections at a glance"),
+    ("report", "report", "campaigns, regions, rejections and notices at a glance"),
+    ("reconcile", "reconcile", "which path (sns, eventbridge, firehose, file) missed which events"),
     ("dead-letters", "dead_letters", "list or show rejected records"),
     ("providers", "providers", "whose a recipient domain is, and whether complaints from there reach SES"),
 )

@@ -28,7 +28,7 @@ class Rate:
 
 
 def ask(target: Target, sql: str) -> list[list[Any]]:
-    """The rows of a query. 64-bit numbers come as text.
+    """The rows of a query. 64-bit numbers may come as text, as the server is set up.
 
     Raises:
         ClickHouseError: nothing answers, or refused.
