@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connectors.cli.clickhouse_at import target_of
+from connectors.cli.context import settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
+    from connectors.clickhouse import lint
     from connectors.clickhouse.report import render, report
+    from schemas.counters import TAG_PREFIX
 
+    counting = settings_of(args).counting
+    tags = [name.removeprefix(TAG_PREFIX) for name in counting.dimensions if name.startswith(TAG_PREFIX)]
+    if counting.campaign_tag:
+        tags.append(counting.campaign_tag)
     with target_of(args) as target:
         print(render(report(target, args.campaigns, args.moved)), end="")
+        if found := lint.render(lint.lint_of(target, sorted(set(tags)))):
+            print(f"\n{found}", end="")
     return 0

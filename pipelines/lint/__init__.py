@@ -1,0 +1,1 @@
+"""What is worth telling a sender about how the mail is labelled; pure."""
