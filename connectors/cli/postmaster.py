@@ -74,11 +74,14 @@ def start_daily(settings: Settings, stop: threading.Event) -> None:
     from connectors.postmaster.daily import run_daily
     from connectors.postmaster.table import Table
 
-    api = Api(settings.postmaster, pause=stop.wait)
+    def connect() -> Api:
+        return Api(settings.postmaster, pause=stop.wait)
+
+    connect()
     dsn = settings.clickhouse.dsn
     table = Table(open_client(dsn), dsn)
     threading.Thread(
-        target=run_daily, args=(api, table, settings.postmaster, stop), name="postmaster", daemon=True
+        target=run_daily, args=(connect, table, settings.postmaster, stop), name="postmaster", daemon=True
     ).start()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from connectors.clickhouse import notices, regions
 from connectors.clickhouse.figures import Rate, ask, rates, shown, table
+from connectors.postmaster.glance import glance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,8 @@ class Report:
     regions: regions.Regions
     causes: tuple[Cause, ...]
     paths: tuple[Path, ...]
+    gmail: tuple[str, ...]
+    """Sections of Google's own figures."""
     notices: tuple[str, ...]
     """Sentences: what should not be overlooked."""
 
@@ -95,6 +98,7 @@ def report(target: Target, campaigns: int = 20, moved_points: float = regions.MO
         regions=regions.regions(target, moved_points),
         causes=tuple(Cause(stage, cause, int(count)) for stage, cause, count in causes),
         paths=tuple(Path(name, int(count), int(events) - int(count)) for name, count in paths),
+        gmail=tuple(glance(target)),
         notices=notices.notices(target),
     )
 
@@ -118,6 +122,7 @@ def render(found: Report) -> str:
         if found.more_campaigns:
             sections[-1] += f"\nand {found.more_campaigns:,} more campaigns"
     sections += regions.render(found.regions)
+    sections += found.gmail
     if found.paths:
         paths = [(each.name, f"{each.events:,}", f"{each.missed:,}") for each in found.paths]
         sections.append(table([("path", "events", "missed"), *paths]))

@@ -76,7 +76,7 @@ def due(table: Table) -> datetime | None:
 
 
 def run_daily(
-    api: Api,
+    connect: Callable[[], Api],
     table: Table,
     settings: Postmaster,
     stop: threading.Event,
@@ -85,6 +85,13 @@ def run_daily(
     """Ask whenever it is time, until stopped. What goes wrong is logged, and tried again in an hour.
 
     The time of the last asking is remembered in ClickHouse, so starting anew does not ask anew.
+
+    Args:
+        connect: makes a client for each asking, so that a new key is heeded.
+        table: where to.
+        settings: which domains and how many days.
+        stop: ends it.
+        clock: the time.
     """
     failed: datetime | None = None
     while not stop.is_set():
@@ -93,7 +100,7 @@ def run_daily(
             next_time = failed + AGAIN if failed else due(table)
             if next_time is None or next_time <= now:
                 failed = None
-                outcome = ask(api, table, settings, now, LOG.warning)
+                outcome = ask(connect(), table, settings, now, LOG.warning)
                 LOG.info("Postmaster Tools: %s", outcome)
                 continue
         except UserError as error:

@@ -28,8 +28,16 @@ class Answer:
     data: bytes
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Not followed: the token would go along, wherever that is."""
+
+
 class Http(transport.Request):
     """Sends a request. Never repeats one."""
+
+    def __init__(self) -> None:
+        self._opener = urllib.request.build_opener(_NoRedirects)
 
     def __call__(
         self,
@@ -47,7 +55,7 @@ class Http(transport.Request):
         """
         request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - checked
         try:
-            with urllib.request.urlopen(request, timeout=timeout or TIMEOUT_S) as response:  # noqa: S310 - checked
+            with self._opener.open(request, timeout=timeout or TIMEOUT_S) as response:
                 return Answer(response.status, response.headers, response.read(_LONGEST))
         except urllib.error.HTTPError as error:
             with error:

@@ -172,7 +172,10 @@ def test_what_goes_wrong_is_tried_again_in_an_hour(
             stop.set()
         return now
 
-    run_daily(Api(unreachable, patience=Patience(tries=1)), table, unreachable, stop, clock)
+    def connect() -> Api:
+        return Api(unreachable, patience=Patience(tries=1))
+
+    run_daily(connect, table, unreachable, stop, clock)
     rows = client.query("SELECT time, domain, problem FROM postmaster_fetches ORDER BY time").result_rows
     assert [row[0].replace(tzinfo=UTC) - NOW for row in rows] == [timedelta(0), timedelta(minutes=61)]
     assert all(row[1] == "" and "does not answer" in row[2] for row in rows)

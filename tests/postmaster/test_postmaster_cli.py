@@ -51,7 +51,7 @@ def printed(*arguments: str) -> str:
     return done.stdout
 
 
-def test_a_fetch_is_in_sql_and_another_only_corrects(
+def test_a_fetch_is_in_sql_and_report_and_another_only_corrects(
     google: Any, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = ("--data", str(data))
@@ -70,6 +70,10 @@ def test_a_fetch_is_in_sql_and_another_only_corrects(
         "a.example\t1\tspam_rate\t\t0.0005",
         "a.example\t1\tspam_rate\t\t0.0013",
     ]
+    said = " ".join(printed("report", *where).split())
+    assert f"a.example {ago(1)} 0.000% no data" in said
+    assert f"spring a.example {ago(2)} 0.400%" in said
+    assert "UTC: gone.example: Postmaster Tools gives reader@project" in said
 
 
 def test_an_asking_of_which_nothing_comes_is_an_error(google: Any, data: Path) -> None:

@@ -188,6 +188,12 @@ def test_a_wait_of_hours_is_left_to_the_next_fetch(google: Any, api: Any, waits:
     assert waits == []
 
 
+def test_a_redirect_is_not_followed_with_our_token(google: Any, api: Any, today: date) -> None:
+    google.goes_awry(QUERY, 307, b"", {"Location": f"{google.url}/elsewhere"})
+    assert "HTTP status 307" in got(api(), today, "a.example")["a.example"].problems[0]
+    assert google.asked("elsewhere") == 0
+
+
 @pytest.mark.parametrize("body", [b"<html>", b'{"domainStats": [', b'{"domainStats": 7}', b"\xff", b""])
 def test_an_answer_that_is_no_json_is_a_sentence(
     google: Any, api: Any, today: date, ago: Any, body: bytes
