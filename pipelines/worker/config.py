@@ -105,5 +105,15 @@ class WorkerConfig:
 
 
 def changelogs(group: str = topics.WORKER_GROUP) -> tuple[str, ...]:
-    """Names of the changelog topics, in Faust's pattern."""
-    return tuple(f"{group}-{table}-changelog" for table in (SEEN, COUNTERS))
+    """Names of the changelog topics."""
+    return tuple(changelog(table, group) for table in (SEEN, COUNTERS))
+
+
+def changelog(table: str, group: str = topics.WORKER_GROUP) -> str:
+    """Name of a table's changelog topic, in Faust's pattern."""
+    return f"{group}-{table}-changelog"
+
+
+def rebuilding(group: str = topics.WORKER_GROUP) -> str:
+    """Name of a topic that is there while the changelogs are written anew, and not whole."""
+    return f"{group}-rebuilding"

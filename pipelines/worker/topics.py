@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from pipelines.worker.config import WorkerConfig, changelogs
+from pipelines.worker.config import WorkerConfig, changelogs, rebuilding
 from pipelines.worker.errors import BrokerUnreachable, TopicsError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def prepare(config: WorkerConfig, *, tables: bool) -> None:
         with _admin(config) as admin:
             found = _partitions(admin)
             _check(config, found, wanted)
+            _check_state(config, found, own)
             missing = [name for name in own if name not in found]
             if missing:
                 _create(admin, config, missing)
@@ -95,6 +96,13 @@ def _check(config: WorkerConfig, found: dict[str, int], wanted: list[str]) -> No
             f"All topics must have {config.partitions} partitions (kafka.partitions), but "
             f"{', '.join(wrong)}: set kafka.partitions to what they have, or create them anew."
         )
+
+
+def _check_state(config: WorkerConfig, found: dict[str, int], own: list[str]) -> None:
+    wrong = [name for name in own if found.get(name, config.partitions) != config.partitions]
+    if wrong or (own and rebuilding(config.group) in found):
+        why = "have another number of partitions than the topics" if wrong else "were not written to the end"
+        raise TopicsError(f"The changelogs of {config.group} {why}: run `ses-streams rebuild rates`.")
 
 
 def _create(admin: KafkaAdminClient, config: WorkerConfig, names: list[str]) -> None:
