@@ -131,10 +131,12 @@ def _resolve(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from connectors.providers import tables_of
-    from pipelines.intake.providers import mx_table, table
+    from pipelines.intake.providers import Directory, mx_table, table
 
+    counting = settings_of(args).counting
+    tables = tables_of(counting)
     domains: Counter[tuple[str, bool]] = Counter()
-    for each in (*tables_of(settings_of(args).counting), table()):
+    for each in (*tables, table()):
         domains.update(
             (entry.provider.name, entry.provider.reports_complaints) for entry in each.entries.values()
         )
@@ -147,6 +149,8 @@ def _list(args: argparse.Namespace) -> int:
         print(
             f"{name:<20} {'yes' if reports else 'no':<8} {domains[key]:>7}  {'yes' if key in hosts else 'no'}"
         )
+    fingerprint = Directory(tables, unknown_report=counting.unknown_providers_report).fingerprint()
+    notice(f"providers: table {fingerprint} (every bridge must say the same)")
     return 0
 
 

@@ -121,7 +121,12 @@ def test_settings_and_a_file_come_before_the_programs_table(
     ]
     assert rows[1]["source"] == "Asked them."
     assert "counting.providers says that it is unknown" in rows[3]["advice"]
-    assert "acme                 yes" in said("list")[1]
+    _, out, error = said("list")
+    assert "acme                 yes" in out
+    tables = tables_of(
+        Counting(providers={"x.example": "acme", "aol.com": "other"}, providers_file="mine.tsv")
+    )
+    assert Directory(tables).fingerprint() in error
 
 
 @pytest.mark.parametrize(
