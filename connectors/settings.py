@@ -157,6 +157,13 @@ class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
     """Resident memory of the embedded broker beyond which it is replaced; it keeps every record it has got."""
 
 
+class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
+    """Figures of the process, for Prometheus."""
+
+    bind: str = ""
+    """`host:port` where bridge, worker and sink serve them; empty: nowhere. Those of one machine want a port each."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything, validated."""
 
@@ -167,6 +174,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     bridge: Bridge = field(default_factory=Bridge)
     postmaster: Postmaster = Postmaster()
     embedded: Embedded = Embedded()
+    metrics: Metrics = Metrics()
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:

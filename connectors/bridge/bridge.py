@@ -144,6 +144,11 @@ class Bridge:
             raise type(error)(*error.args) from error
         raise RuntimeError("an acknowledgement failed") from error
 
+    @property
+    def in_flight(self) -> int:
+        """Encoded bytes of blocks that have been sent and are not safe."""
+        return self._in_flight
+
     def flush(self, timeout: float) -> None:
         """Send what is open and wait until all that was submitted before is safe; `timeout` in seconds.
 

@@ -25,6 +25,9 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from connectors.cli import wiring
+    from connectors.metrics.readings import of_bridge
+    from connectors.metrics.serving import serving
+    from connectors.sources.sqs import SqsSource
 
     settings = logged(args)
     sources, _ = wiring.sources_of(settings)
@@ -32,7 +35,12 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(
             "there is nothing to read: set bridge.queues or bridge.http.bind (or use `ses-streams replay`)"
         )
-    with until_signalled() as stop, wiring.bridge_to(settings) as bridge:
+    queues = [(source.url, source.numbers) for source in sources if isinstance(source, SqsSource)]
+    with (
+        until_signalled() as stop,
+        wiring.bridge_to(settings) as bridge,
+        serving(settings.metrics.bind, lambda: of_bridge(bridge, queues)),
+    ):
         running = wiring.Running(sources, bridge)
         LOG.info("reading %s", ", ".join(source.name for source in sources))
         while not stop.wait(_POLL_S):

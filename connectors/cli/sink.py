@@ -8,6 +8,9 @@ from connectors.cli.production import clickhouse_dsn, logged, until_signalled
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+
+    from connectors.metrics.readings import Sample
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,15 +25,27 @@ def run(args: argparse.Namespace) -> int:
     from connectors.clickhouse.client import open_client
     from connectors.clickhouse.recounter import Recounter
     from connectors.clickhouse.sink import Sink
+    from connectors.metrics.readings import of_recounter, of_sink
+    from connectors.metrics.serving import serving
 
     settings = logged(args)
     dsn = clickhouse_dsn(settings)
     client = open_client(dsn)
     framing = framing_of(settings)
     recounter = Recounter(settings.kafka, lambda: answers.connect(dsn), framing=framing)
+    sink = Sink(settings.kafka, client, framing=framing)
+
+    def read() -> Iterator[Sample]:
+        yield from of_sink(sink.numbers)
+        yield from of_recounter(recounter.numbers)
+
     try:
-        with until_signalled() as stop, beside(recounter, stop, "recounter"):
-            Sink(settings.kafka, client, framing=framing).run(stop)
+        with (
+            until_signalled() as stop,
+            serving(settings.metrics.bind, read),
+            beside(recounter, stop, "recounter"),
+        ):
+            sink.run(stop)
     finally:
         client.close()
     return 0

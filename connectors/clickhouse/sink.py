@@ -21,6 +21,7 @@ from kafka import errors as kafka_errors
 from connectors import kafka as kafka_clients
 from connectors.clickhouse.inserts import TARGETS
 from connectors.clickhouse.landing import Arrival, Landed, Lander, Limits, Retry, Stopped, receive
+from connectors.clickhouse.latency import Latencies, event_times
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
 
@@ -76,6 +77,8 @@ class Numbers:
     """What ClickHouse says while it takes nothing."""
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
     """Seconds from Kafka's timestamp of a batch's oldest record until ClickHouse had it, for each batch."""
+    event_latencies: Latencies = field(default_factory=Latencies)
+    """From when events happened until ClickHouse had them; of each batch, those of its oldest block."""
 
 
 @dataclass(slots=True)
@@ -212,9 +215,20 @@ class Sink:
         numbers.inserts += landed.inserts
         numbers.letters += landed.letters
         numbers.latencies.append(self._clock() - min(each.timestamp for each in batch.arrivals) / 1000)
+        if not landed.letters:
+            self._observe(batch)
         if batch.generation == self._generation:
             self._owed |= batch.next_offsets
             self._pay(consumer)
+
+    def _observe(self, batch: _Batch) -> None:
+        """Of one block alone: the sink does not decode rows otherwise, and it shall not be slower for being watched."""
+        blocks = [each for each in batch.arrivals if each.topic == topics.EVENTS and each.block]
+        if not blocks:
+            return
+        oldest = min(blocks, key=lambda each: each.timestamp).block
+        if oldest is not None and oldest.count:
+            self.numbers.event_latencies.observe(self._clock() - event_times(oldest))
 
     def _pay(self, consumer: Any) -> None:
         """Commit what has landed. A broker that is away is asked again a little later."""

@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from connectors.aws import LONG_POLL_S, Access, is_denied, is_missing, s3_client, source_error, sqs_client
 from connectors.bridge import Receipt
 from connectors.errors import SourceError, UserError
+from connectors.sources.numbers import Numbers
 from connectors.sources.sns_certificates import SnsHosts
 from connectors.sources.sqs_custody import Custody
 from connectors.sources.sqs_messages import Message, MessageReader, NotNow
@@ -70,6 +71,7 @@ class SqsSource:
         self._failure: UserError | None = None
         self._failed = threading.Event()
         self._answered = threading.Event()
+        self.numbers = Numbers()
 
     def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Poll until `stop` is set, then finish what is in work, within a deadline.
@@ -94,6 +96,7 @@ class SqsSource:
             try:
                 while not stop.wait(_TICK_S) and not self.failed:
                     custody.tick()
+                    self.numbers.in_work = len(custody)
                     bridge.check()
                 if self._failure is not None:
                     raise self._failure
@@ -137,7 +140,11 @@ class SqsSource:
             MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
         )
         self._answered.set()
-        return answer.get("Messages", [])
+        messages = answer.get("Messages", [])
+        if messages:
+            sent = min(int(each.get("Attributes", {}).get("SentTimestamp", 0)) for each in messages)
+            self.numbers.take(len(messages), time() - sent / 1000)
+        return messages
 
     @property
     def failed(self) -> bool:
@@ -224,6 +231,7 @@ class _Poller(threading.Thread):
             except NotNow as reason:
                 _log.warning("%s: message %s returns later: %s", self._source.name, held.message_id, reason)
                 self._custody.release(held)
+                self._source.numbers.give_back()
             else:
                 receipt.close()
         self.busy = False

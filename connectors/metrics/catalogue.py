@@ -1,0 +1,295 @@
+"""`METRICS`: every metric there is. Nothing else can be served, and docs/operations.md shows it as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Process = Literal["bridge", "worker", "sink"]
+Kind = Literal["counter", "gauge", "summary", "histogram"]
+
+PREFIX: Final = "ses_streams_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric."""
+
+    name: str
+    """Without `PREFIX`; of a counter without `_total`, which the text format adds."""
+    process: Process
+    kind: Kind
+    unit: str
+    meaning: str
+    cure: str
+    """When it means trouble, and what to do then."""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """Its name in the text that is served."""
+        return PREFIX + self.name + ("_total" if self.kind == "counter" else "")
+
+
+_BRIDGE: Final = (
+    Metric(
+        "bridge_taken",
+        "bridge",
+        "counter",
+        "messages",
+        "received from a queue, again and again included",
+        "flat while mail is sent: the queue gets nothing (event destination, topic, subscription)",
+        ("source",),
+    ),
+    Metric(
+        "bridge_returned",
+        "bridge",
+        "counter",
+        "messages",
+        "that could not be used now (an object that cannot be read) and return to the queue",
+        "grows: the bridge's log names the object; allow the role to read the bucket",
+        ("source",),
+    ),
+    Metric(
+        "bridge_source_lag_seconds",
+        "bridge",
+        "gauge",
+        "s",
+        "that the message received last had waited in its queue",
+        "minutes: add copies of the bridge, or see what holds it up (bridge_in_flight_bytes)",
+        ("source",),
+    ),
+    Metric(
+        "bridge_in_work",
+        "bridge",
+        "gauge",
+        "messages",
+        "received and not yet safe, so not yet deleted",
+        "near 5,000: Kafka (or ClickHouse, where acknowledge is landed) is slow or away",
+        ("source",),
+    ),
+    Metric(
+        "bridge_accepted",
+        "bridge",
+        "counter",
+        "events",
+        "put into blocks, each copy counted",
+        "flat while bridge_taken grows: what arrives holds no events; see the dead letters",
+    ),
+    Metric(
+        "bridge_rejected",
+        "bridge",
+        "counter",
+        "records",
+        "that became dead letters",
+        "more than a trickle: `ses-streams dead-letters list`",
+    ),
+    Metric("bridge_blocks", "bridge", "counter", "blocks", "given to Kafka", "none by itself"),
+    Metric(
+        "bridge_in_flight_bytes",
+        "bridge",
+        "gauge",
+        "bytes",
+        "of blocks on their way to where they are safe",
+        "stays at bridge.max_in_flight_mb: Kafka or ClickHouse is the bottleneck, sources wait",
+    ),
+)
+_WORKER: Final = (
+    Metric(
+        "worker_events",
+        "worker",
+        "counter",
+        "events",
+        "read by the count agent, each copy counted",
+        "flat while bridge_accepted grows: the worker is down or stuck; its log says why",
+    ),
+    Metric(
+        "worker_duplicates",
+        "worker",
+        "counter",
+        "events",
+        "of them counted before: second paths, repeated deliveries",
+        "an unexpected share: compare the paths with `ses-streams reconcile`",
+    ),
+    Metric(
+        "worker_closed_events",
+        "worker",
+        "counter",
+        "events",
+        "of them of closed hours (too old, or of the future), whose hours are recounted",
+        "high for long without a replay: a source is days behind, or clocks are wrong; raise counting.open_hours",
+    ),
+    Metric(
+        "worker_recounts_asked",
+        "worker",
+        "counter",
+        "key-hours",
+        "asked to be recounted from ClickHouse",
+        "as worker_closed_events; sink_recounts_pending says whether they are kept up with",
+    ),
+    Metric(
+        "worker_rows",
+        "worker",
+        "counter",
+        "rows",
+        "of rates sent to the sink",
+        "flat while worker_events grows: see the rate agent's batches and dead letters",
+    ),
+    Metric(
+        "worker_records",
+        "worker",
+        "counter",
+        "Kafka records",
+        "done by an agent",
+        "flat while worker_lag_records grows: the worker is stuck and will end itself",
+        ("agent",),
+    ),
+    Metric(
+        "worker_rejected",
+        "worker",
+        "counter",
+        "Kafka records",
+        "of them unreadable, now dead letters",
+        "any: a producer writes what this release cannot read; upgrade the worker first",
+        ("agent",),
+    ),
+    Metric(
+        "worker_batch_seconds",
+        "worker",
+        "summary",
+        "s",
+        "that batches took until all their effects were safe",
+        "a mean above a second: the broker acknowledges slowly, or the machine is full; add a worker",
+        ("agent",),
+    ),
+    Metric(
+        "worker_lag_records",
+        "worker",
+        "gauge",
+        "Kafka records",
+        "of this worker's partitions that are not done yet",
+        "grows for minutes: add workers, up to kafka.partitions",
+    ),
+    Metric(
+        "worker_remembered_ids",
+        "worker",
+        "gauge",
+        "ids",
+        "of events of open hours, in memory (at most 16 bytes each)",
+        "near the memory there is: lower counting.open_hours, or add workers",
+    ),
+    Metric(
+        "worker_dimension_values",
+        "worker",
+        "gauge",
+        "values",
+        "of a capped dimension that have counters of their own, in this worker's partitions",
+        "shown at all: the dimension has more values than counting.dimension_cap",
+        ("dimension",),
+    ),
+    Metric(
+        "worker_dimension_refused",
+        "worker",
+        "gauge",
+        "values",
+        "of a capped dimension that were counted to `(other)` since the start, about",
+        "many: raise counting.dimension_cap, or take the dimension out of counting.dimensions",
+        ("dimension",),
+    ),
+)
+_SINK: Final = (
+    Metric(
+        "sink_rows",
+        "sink",
+        "counter",
+        "rows",
+        "inserted",
+        "flat while sink_lag_records grows: see sink_refused",
+    ),
+    Metric(
+        "sink_inserts",
+        "sink",
+        "counter",
+        "inserts",
+        "that ClickHouse took",
+        "more than a few a second and sink: run fewer sinks, or parts pile up faster than they merge",
+    ),
+    Metric(
+        "sink_rejected",
+        "sink",
+        "counter",
+        "rows",
+        "that ClickHouse will never take, now dead letters",
+        "any: `ses-streams dead-letters list --stage sink`",
+    ),
+    Metric(
+        "sink_retries",
+        "sink",
+        "counter",
+        "inserts",
+        "that ClickHouse did not take at the first time",
+        "grows: the sink's log has ClickHouse's words; nothing is lost",
+    ),
+    Metric(
+        "sink_refused",
+        "sink",
+        "gauge",
+        "0 or 1",
+        "1 while ClickHouse takes nothing",
+        "1 for minutes: ClickHouse is down, full, or refuses the password",
+    ),
+    Metric(
+        "sink_lag_records",
+        "sink",
+        "gauge",
+        "Kafka records",
+        "of this sink's partitions that have not landed",
+        "grows for minutes: ClickHouse is slow or away",
+    ),
+    Metric(
+        "sink_event_latency_seconds",
+        "sink",
+        "histogram",
+        "s",
+        "from when an event happened until it could be queried (of each insert, the oldest block's events)",
+        "the median rises: look at bridge_source_lag_seconds, then at sink_lag_records; SES's own delay is in it",
+    ),
+    Metric(
+        "sink_recounts_pending",
+        "sink",
+        "gauge",
+        "key-hours",
+        "that wait to be recounted",
+        "grows for an hour without a replay: ClickHouse is slow; see sink_recount_seconds",
+    ),
+    Metric("sink_recount_passes", "sink", "counter", "passes", "of recounting done", "none by itself"),
+    Metric("sink_recounts", "sink", "counter", "key-hours", "recounted", "none by itself"),
+    Metric(
+        "sink_recount_seconds",
+        "sink",
+        "gauge",
+        "s",
+        "that the last pass of recounting took",
+        "minutes: replay archives in smaller pieces, or give ClickHouse more cores",
+    ),
+    Metric(
+        "sink_recount_rejected",
+        "sink",
+        "counter",
+        "Kafka records",
+        "that were no requests for a recount, now dead letters",
+        "any: `ses-streams dead-letters list --stage recount`",
+    ),
+)
+METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK)
+BY_NAME: Final = {metric.name: metric for metric in METRICS}
+
+
+def markdown() -> str:
+    """The list as a table, as docs/operations.md has it."""
+    head = "| metric | kind, unit | is | trouble when, and then |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| `{each.shown}`{''.join(f' {{{label}}}' for label in each.labels)} | {each.kind}, {each.unit} |"
+        f" {each.meaning} | {each.cure} |\n"
+        for each in METRICS
+    )

@@ -1,0 +1,103 @@
+"""What the parts of a process say of themselves now, as samples of the metrics in the catalogue.
+
+Each function only reads plain attributes: it is called by the endpoint's thread while the part goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connectors.bridge import Bridge
+    from connectors.clickhouse.latency import Latencies
+    from connectors.clickhouse.recounter import Numbers as RecounterNumbers
+    from connectors.clickhouse.sink import Numbers as SinkNumbers
+    from connectors.sources.numbers import Numbers as SourceNumbers
+    from pipelines.worker.numbers import Numbers as WorkerNumbers
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Observations of a summary or a histogram."""
+
+    count: int
+    total: float
+    buckets: tuple[tuple[str, float], ...] = ()
+    """Of a histogram: upper bounds and how many were not above them, the last one `+Inf`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a metric."""
+
+    name: str
+    value: float | Spread
+    labels: tuple[str, ...] = ()
+
+
+Read = Callable[[], Iterable[Sample]]
+
+
+def of_bridge(bridge: Bridge, sources: Sequence[tuple[str, SourceNumbers]]) -> Iterator[Sample]:
+    """Of a bridge and its sources (their names and numbers)."""
+    counters = bridge.counters
+    yield Sample("bridge_accepted", counters.events)
+    yield Sample("bridge_rejected", counters.dead_letters)
+    yield Sample("bridge_blocks", counters.blocks)
+    yield Sample("bridge_in_flight_bytes", bridge.in_flight)
+    for name, numbers in sources:
+        yield Sample("bridge_taken", numbers.taken, (name,))
+        yield Sample("bridge_returned", numbers.returned, (name,))
+        yield Sample("bridge_source_lag_seconds", numbers.lag_s, (name,))
+        yield Sample("bridge_in_work", numbers.in_work, (name,))
+
+
+def of_worker(numbers: WorkerNumbers) -> Iterator[Sample]:
+    """Of a worker."""
+    yield Sample("worker_events", numbers.events)
+    yield Sample("worker_duplicates", numbers.duplicates)
+    yield Sample("worker_closed_events", numbers.closed)
+    yield Sample("worker_recounts_asked", numbers.recounts_asked)
+    yield Sample("worker_rows", numbers.rows)
+    yield Sample("worker_lag_records", numbers.lag)
+    yield Sample("worker_remembered_ids", numbers.remembered)
+    for agent, steps in (("count", numbers.count), ("rate", numbers.rate)):
+        yield Sample("worker_records", steps.records, (agent,))
+        yield Sample("worker_rejected", steps.rejected, (agent,))
+        yield Sample("worker_batch_seconds", Spread(steps.batches, steps.seconds), (agent,))
+    for dimension, capped in numbers.capped.items():
+        yield Sample("worker_dimension_values", capped.admitted, (dimension,))
+        yield Sample("worker_dimension_refused", capped.refused, (dimension,))
+
+
+def of_sink(numbers: SinkNumbers) -> Iterator[Sample]:
+    """Of a sink."""
+    yield Sample("sink_rows", numbers.rows)
+    yield Sample("sink_inserts", numbers.inserts)
+    yield Sample("sink_rejected", numbers.letters)
+    yield Sample("sink_retries", numbers.retries)
+    yield Sample("sink_refused", bool(numbers.trouble))
+    yield Sample("sink_lag_records", numbers.lag)
+    yield Sample("sink_event_latency_seconds", _spread(numbers.event_latencies))
+
+
+def of_recounter(numbers: RecounterNumbers) -> Iterator[Sample]:
+    """Of the recounter beside a sink."""
+    yield Sample("sink_recounts_pending", numbers.waiting)
+    yield Sample("sink_recount_passes", numbers.passes)
+    yield Sample("sink_recounts", numbers.answers)
+    yield Sample("sink_recount_seconds", numbers.seconds)
+    yield Sample("sink_recount_rejected", numbers.letters)
+
+
+def _spread(latencies: Latencies) -> Spread:
+    counts, total = latencies.counts, latencies.total
+    buckets, so_far = [], 0
+    for bound, count in zip([*map(str, latencies.bounds), "+Inf"], counts, strict=True):
+        so_far += count
+        buckets.append((bound, so_far))
+    return Spread(so_far, total, tuple(buckets))
