@@ -15,10 +15,12 @@ from faust.types.auth import AuthProtocol
 from pipelines.worker.assignor import Assignor
 from pipelines.worker.batches import Pace, Progress, Step, drive
 from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
+from pipelines.worker.consumer import Transport
 from pipelines.worker.count_step import CountStep
 from pipelines.worker.counters import Counters, CountersTable, PlainCounters
 from pipelines.worker.rate_step import RateStep
 from pipelines.worker.records import Outlet, Send
+from pipelines.worker.recovery import Tables
 from pipelines.worker.rejects import Rejects
 from pipelines.worker.seen import PlainSeen, SeenEvents, SeenTable
 
@@ -36,7 +38,10 @@ LZ4_LEVEL: Final = 1
 
 
 class _App(faust.App):  # type: ignore[misc]
-    """An app without Faust's monitor, whose figures of every record nobody reads here."""
+    """An app whose consumer and recovery are ours, without Faust's monitor, whose figures nobody reads here."""
+
+    def _new_transport(self) -> Any:
+        return Transport(self.conf.broker_consumer, self)
 
     def on_init_dependencies(self) -> Any:
         services = super().on_init_dependencies()
@@ -122,6 +127,7 @@ def _new_app(config: WorkerConfig) -> faust.App:
         producer_linger=0.002,
         producer_max_batch_size=config.batch_bytes,
         PartitionAssignor=Assignor,
+        TableManager=Tables,
         producer_compression_type=None if config.compression == "none" else config.compression,
         producer_request_timeout=60.0,
         producer_max_request_size=config.max_request_bytes,

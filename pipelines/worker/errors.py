@@ -4,7 +4,8 @@ WorkerError
  ├─ TopicsError       topics are missing, or have other numbers of partitions
  ├─ BrokerUnreachable Kafka does not answer, or refuses
  ├─ TooManyRejects    more records cannot be used than a healthy stream has
- └─ Stalled           there is lag and no progress
+ ├─ Stalled           there is lag and no progress
+ └─ Unseated          the consumer group is lost
 """
 
 from __future__ import annotations
@@ -34,3 +35,7 @@ class TooManyRejects(WorkerError):  # noqa: N818
 
 class Stalled(WorkerError):  # noqa: N818
     """There is lag and no progress."""
+
+
+class Unseated(WorkerError):  # noqa: N818
+    """The worker is no member of its consumer group any more, or cannot read."""

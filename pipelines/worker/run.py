@@ -9,11 +9,10 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka.errors import IllegalStateError
-
 from pipelines.worker.app import create_app
-from pipelines.worker.errors import Stalled, WorkerError
+from pipelines.worker.errors import WorkerError
 from pipelines.worker.topics import prepare
+from pipelines.worker.watchdog import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +20,10 @@ if TYPE_CHECKING:
     import faust
 
     from pipelines.counting.memory import Memory
-    from pipelines.worker.batches import Progress
     from pipelines.worker.config import WorkerConfig
 
 HARD_EXIT: Final = 70
 """EX_SOFTWARE of sysexits.h: stopping did not end."""
-LOOK_EVERY_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None
     app.finalize()
     tasks = [
         asyncio.create_task(work)
-        for work in (stop.wait(), _crashed(app), _watch(app, app.progress, config.stall_s))
+        for work in (stop.wait(), _crashed(app), watch(app, app.progress, config.stall_s))
     ]
     start = asyncio.create_task(app.start())
     try:
@@ -100,55 +97,6 @@ def _verdict(failure: BaseException | None) -> int:
         exc_info=failure,
     )
     return 1
-
-
-async def _watch(app: faust.App, progress: Progress, stall_s: float) -> None:
-    """End the worker when it cannot go on: nothing moves for too long though it should.
-
-    It should while records wait, and as long as it has not got its partitions and recovered its tables: aiokafka's
-    coordinator may be stuck with an error nobody asks it for.
-
-    Raises:
-        WorkerError: then.
-    """
-    clock = asyncio.get_running_loop().time
-    moved, since, generation = (-1, -1), clock(), app.consumer_generation_id
-    while True:
-        await asyncio.sleep(LOOK_EVERY_S)
-        if app.consumer_generation_id != generation:
-            # Partitions that left may come back with what others did.
-            generation = app.consumer_generation_id
-            progress.next_offsets.clear()
-        if app.lost is not None:
-            raise app.lost
-        recovery = app.tables.recovery
-        marks = (progress.done, sum(recovery.active_offsets.values()))
-        settled = recovery.completed.is_set() and not app.rebalancing
-        if marks != moved or (settled and not await _lag(app, progress)):
-            moved, since = marks, clock()
-        elif clock() - since > stall_s:
-            raise Stalled(
-                f"The worker did nothing for {stall_s:.0f} s though it has work: it ends, to be "
-                "started again; look whether the brokers answer."
-            )
-
-
-async def _lag(app: faust.App, progress: Progress) -> bool:
-    """Whether records wait: of partitions we read, the broker has more than we acknowledged."""
-    for tp in app.consumer.assignment() if app.consumer.started else ():
-        if tp.topic not in app.topics_read:
-            continue
-        reached = progress.next_offsets.get((tp.topic, tp.partition))
-        try:
-            if reached is None:
-                reached = await app.consumer.position(tp)
-            highwater = app.consumer.highwater(tp)
-        # A rebalance took the partition away just now.
-        except (IllegalStateError, AssertionError):
-            return False
-        if reached is not None and highwater is not None and highwater > reached:
-            return True
-    return False
 
 
 def _end(stop_s: float) -> None:

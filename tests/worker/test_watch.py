@@ -9,28 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.worker import run
+from pipelines.worker import watchdog
 from pipelines.worker.batches import Pace, Progress, drive
-from pipelines.worker.errors import Stalled, TopicsError
+from pipelines.worker.errors import Stalled, TopicsError, Unseated
+from pipelines.worker.watchdog import watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 TP = SimpleNamespace(topic="events", partition=0)
+IDLE = SimpleNamespace(topic="events", partition=1)
 
 
 def app(
     *,
-    highwater: int,
-    position: int | None = None,
+    end: int,
+    position: int | None = 5,
+    handed: int | None = None,
     rebalancing: bool = False,
     recovered: Iterator[int] | None = None,
+    failures: Iterator[Exception | None] | None = None,
 ) -> Any:
-    async def read(_: Any) -> int | None:
-        return position
-
     consumer = SimpleNamespace(
-        assignment=lambda: [TP], highwater=lambda _: highwater, position=read, started=True
+        assignment=lambda: [TP, IDLE],
+        reached=lambda tp: (position, end) if tp is TP else (3, 3),
+        handed={} if handed is None else {("events", 0): handed},
+        failure=lambda: next(failures) if failures else None,
+        started=True,
     )
     settled = asyncio.Event()
     settled.set()
@@ -39,14 +44,13 @@ def app(
         completed = settled
 
         @property
-        def active_offsets(self) -> dict[str, int]:
-            return {"changelog": next(recovered) if recovered else 0}
+        def active_offsets(self) -> dict[str, int | None]:
+            return {"changelog": next(recovered) if recovered else 0, "not asked yet": None}
 
     return SimpleNamespace(
         consumer=consumer,
         topics_read={"events"},
         rebalancing=rebalancing,
-        consumer_generation_id=1,
         lost=None,
         tables=SimpleNamespace(recovery=Recovery()),
     )
@@ -54,38 +58,72 @@ def app(
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.005)
+    monkeypatch.setattr(watchdog, "LOOK_EVERY_S", 0.005)
 
 
-async def test_lag_without_progress_ends_the_worker() -> None:
-    progress = Progress(done=5, next_offsets={("events", 0): 5})
+async def ends(app: Any, progress: Progress, stall_s: float = 0.02) -> None:
+    await asyncio.wait_for(watch(app, progress, stall_s), 5)
+
+
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        app(end=9),
+        app(end=9, position=9),
+        app(end=5, handed=6),
+        app(end=5, rebalancing=True),
+    ],
+    ids=[
+        "not read",
+        "read, not acknowledged",
+        "handed over, not acknowledged",
+        "a rebalance that never ends",
+    ],
+)
+async def test_what_should_move_and_does_not_ends_the_worker(stuck: Any) -> None:
     with pytest.raises(Stalled, match="though it has work"):
-        await asyncio.wait_for(run._watch(app(highwater=9), progress, 0.02), 5)
+        await ends(stuck, Progress(done=5, next_offsets={("events", 0): 5}))
 
 
-async def test_a_worker_that_reads_on_where_another_was_has_no_lag() -> None:
-    assert not await run._lag(app(highwater=9, position=9), Progress())
-    assert not await run._lag(app(highwater=9, position=None), Progress())
-    assert await run._lag(app(highwater=9, position=3), Progress())
+async def test_records_that_no_agent_got_end_the_worker() -> None:
+    with pytest.raises(Stalled, match=r"events 0"):
+        await ends(app(end=9, position=9, handed=9), Progress())
 
 
-async def test_a_rebalance_that_never_ends_is_a_stall() -> None:
-    with pytest.raises(Stalled):
-        await asyncio.wait_for(run._watch(app(highwater=5, rebalancing=True), Progress(), 0.02), 5)
+async def test_a_partition_that_is_stuck_is_seen_though_another_moves() -> None:
+    stuck = app(end=9)
+    offsets = count()
+    stuck.consumer.reached = lambda tp: (5, 9) if tp is TP else (next(offsets), 1 << 60)
+    with pytest.raises(Stalled, match=r"events 0"):
+        await ends(stuck, Progress())
 
 
 async def test_what_lost_its_topics_ends_at_once() -> None:
-    lost = app(highwater=5)
+    lost = app(end=5)
     lost.lost = TopicsError("Kafka lists no partitions")
     with pytest.raises(TopicsError):
-        await asyncio.wait_for(run._watch(lost, Progress(), 60), 5)
+        await ends(lost, Progress(), 60)
 
 
-@pytest.mark.parametrize("calm", [app(highwater=5), app(highwater=9, rebalancing=True, recovered=count())])
+async def test_a_failure_of_the_consumer_ends_the_worker_unless_it_passes() -> None:
+    failure = OSError("no coordinator")
+    with pytest.raises(Unseated, match="no coordinator"):
+        await ends(app(end=5, failures=iter([None, failure, None, failure, failure])), Progress(), 60)
+
+
+@pytest.mark.parametrize(
+    "calm",
+    [app(end=5), app(end=5, handed=5), app(end=9, rebalancing=True, recovered=count())],
+    ids=["nothing new", "all acknowledged", "a recovery that moves"],
+)
 async def test_nothing_to_do_and_a_recovery_that_moves_are_no_stall(calm: Any) -> None:
-    progress = Progress(done=5, next_offsets={("events", 0): 5})
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(run._watch(calm, progress, 0.02), 0.2)
+        await asyncio.wait_for(watch(calm, Progress(done=5, next_offsets={("events", 0): 5}), 0.02), 0.2)
+
+
+async def test_a_worker_that_reads_on_where_another_was_has_nothing_to_do() -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(watch(app(end=9, position=9), Progress(), 0.02), 0.2)
 
 
 class Stream:
