@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from connectors.errors import SettingsError
 from connectors.mx import LookupFailedError
 from pipelines.intake.mx import provider_of
-from pipelines.intake.providers import Entry, is_domain, parse
+from pipelines.intake.providers import Entry, a_label, is_domain, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -64,7 +64,8 @@ def resolve(domains: Iterable[str], lookup: Lookup, advance: Callable[[], object
     entries: dict[str, Entry] = {}
     strangers: list[str] = []
     failed: list[str] = []
-    asked = sorted({domain for domain in domains if is_domain(domain)})
+    names = {a_label(domain) for domain in domains}
+    asked = sorted(name for name in names if is_domain(name) and not name.startswith("."))
     with ThreadPoolExecutor(_THREADS, "mx") as pool:
         for domain, records in zip(asked, pool.map(one, asked), strict=True):
             advance()

@@ -25,6 +25,8 @@ OTHER: Final = "other"
 _DOMAIN: Final = re.compile(r"\.?(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _COLUMNS: Final = 3
+_LONGEST: Final = 255
+"""Octets of a domain (RFC 1035, 2.3.4); encoding what is longer would cost more than it is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def is_domain(text: str) -> bool:
 def a_label(domain: str) -> str:
     """A domain as DNS and the tables have it (RFC 5890); itself in lower case where it is none."""
     lower = domain.lower().rstrip(".")
-    if lower.isascii():
+    if lower.isascii() or len(lower) > _LONGEST:
         return lower
     try:
         return lower.encode("idna").decode("ascii")

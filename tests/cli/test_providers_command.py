@@ -188,7 +188,7 @@ def test_domains_resolve_to_a_table_that_reads_back() -> None:
     )
     seen: list[int] = []
     found = resolve(
-        ["d.example", "a.example", "b.example", "c.example", "a.example", "N O"],
+        ["d.example", "a.example", "b.example", "c.example", "A.example", "N O", ".a.example"],
         lookup,
         lambda: seen.append(1),
     )
