@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
+from pipelines.counting import columns
 from schemas.avro import newest
-from schemas.blocks import MAX_BYTES, SINGLE_OBJECT, Block, Framing, MalformedBlock, container
+from schemas.blocks import MAX_BYTES, SINGLE_OBJECT, Block, Framing
 from schemas.counters import COUNTERS
 from schemas.partitioning import of_key
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 RECORD: Final = "count_delta"
 WIDTH: Final = len(COUNTERS)
-_SCHEMA: Final[dict[str, pl.DataType]] = {
-    "record": pl.Int64(),
+_SCHEMA: Final[columns.Schema] = {
     "dimension": pl.String(),
     "value": pl.String(),
     "source_partition": pl.Int32(),
@@ -65,21 +64,22 @@ def encode(
 
     Without a column `closed` none of the rows is.
 
-    All that a source block adds to a (dimension, value) is in one block, source blocks are in order: the
-    reader's mark per (dimension, value) wants both.
+    Rows are sorted by source block and dimension. All that a source block adds to a dimension in a partition is in one
+    block, and source blocks are in order: the reader's marks, one for each (dimension, value) and one for what is
+    forwarded to a dimension's `(other)`, want both.
     """
     gathered: dict[int, list[bytes]] = defaultdict(list)
     sizes: dict[int, int] = defaultdict(int)
     done = []
     header = framing.header(newest(RECORD))
-    last: tuple[str, str, bytes] | None = None
+    last: dict[int, tuple[str, bytes]] = {}
     for dimension, value, place, row in _rows(deltas):
         target, name = _key(dimension, value, partitions)
-        key = (dimension, value, place)
-        if key != last and sizes[target] >= MAX_BYTES:
+        key = (dimension, place)
+        if key != last.get(target) and sizes[target] >= MAX_BYTES:
             done.append((target, _block(header, gathered.pop(target))))
             sizes[target] = 0
-        last = key
+        last[target] = key
         encoded = b"".join((place, name, row))
         gathered[target].append(encoded)
         sizes[target] += len(encoded)
@@ -150,35 +150,7 @@ def read(blocks: Sequence[Block]) -> pl.DataFrame:
     Raises:
         MalformedBlock: when rows do not decode.
     """
-    for block in blocks:
-        if block.schema.record != RECORD:
-            raise MalformedBlock(f"a block of {block.schema.record}, not of {RECORD}")
-    frames = [pl.DataFrame(schema=_SCHEMA)]
-    start = 0
-    for end in range(1, len(blocks) + 1):
-        if end == len(blocks) or blocks[end].schema is not blocks[start].schema:
-            frames.append(_read_alike(blocks[start:end], start))
-            start = end
-    return pl.concat(frames)
-
-
-def _read_alike(blocks: Sequence[Block], first: int) -> pl.DataFrame:
-    """Rows of blocks of one release of the schema, the first of which has that index."""
-    height = sum(block.count for block in blocks)
-    if not height:
-        return pl.DataFrame(schema=_SCHEMA)
-    version = blocks[0].schema.version
-    columns = [name for name in list(_SCHEMA)[1:] if _SINCE.get(name, 1) <= version]
-    try:
-        frame = pl.read_avro(BytesIO(container(blocks)), columns=columns)
-    # polars raises what its Rust reader says: several unrelated types, and a panic on some damage.
-    except (Exception, pl.exceptions.PanicException) as error:
-        raise MalformedBlock(f"rows do not decode: {error!r}") from error
-    if frame.height != height:
-        raise MalformedBlock(f"{frame.height} rows where the headers say {height}")
-    record = np.repeat(np.arange(first, first + len(blocks)), [block.count for block in blocks])
-    missing = [pl.lit(value=False).alias(name) for name in _SINCE if name not in columns]
-    return frame.with_columns(pl.Series("record", record, dtype=pl.Int64), *missing).select(*_SCHEMA)
+    return columns.read(blocks, RECORD, _SCHEMA, _SINCE)
 
 
 def grouped(frame: pl.DataFrame) -> Iterator[Delta]:

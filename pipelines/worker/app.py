@@ -12,13 +12,16 @@ import mode
 from aiokafka.codec import lz4_encode
 from faust.types.auth import AuthProtocol
 
+from pipelines.counting.hours import Opening
+from pipelines.counting.rating import Policy
 from pipelines.worker.assignor import Assignor
 from pipelines.worker.batches import Pace, Progress, Step, drive
 from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
 from pipelines.worker.consumer import Transport
 from pipelines.worker.count_step import CountStep
 from pipelines.worker.counters import Counters, CountersTable, PlainCounters
-from pipelines.worker.rate_step import RateStep
+from pipelines.worker.numbers import Numbers
+from pipelines.worker.rate_step import RateStep, Ways
 from pipelines.worker.records import Outlet, Send
 from pipelines.worker.recovery import Tables
 from pipelines.worker.rejects import Rejects
@@ -52,12 +55,15 @@ class _App(faust.App):  # type: ignore[misc]
 def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
     """The app: with tables and changelogs, or (given a memory) with state restored from it here and now.
 
-    `app.progress` (`batches.Progress`) says how far its agents are, `app.lost` (an error or None) that it cannot go on.
+    `app.progress` (`batches.Progress`) says how far its agents are, `app.lost` (an error or None) that it cannot go on,
+    `app.numbers` (`numbers.Numbers`) what they have done, `app.capped()` which dimensions have more values than their
+    cap (`caps.Capped` by name).
     """
     app = _new_app(config)
     seen, counters = _state(app, config, memory)
     names, limits = config.topics, config.reject_limits
     app.progress = Progress()
+    app.numbers = Numbers()
     app.lost = None
     app.topics_read = {names.events, names.counts}
     counting = CountStep(
@@ -65,13 +71,22 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
         seen,
         config.dimensions,
         Rejects("count", limits, time.monotonic),
+        opening=lambda: Opening(config.open_hours, _hour()),
+        numbers=app.numbers,
     )
     rating = RateStep(
-        _outlet(app, config, names.rates),
+        Ways(
+            _outlet(app, config, names.rates),
+            _sender(_topic(app, config, names.recounts)),
+            _sender(_topic(app, config, names.counts)),
+        ),
         counters,
+        Policy(config.retention_days, -(-config.dimension_cap // config.partitions)),
         Rejects("rate", limits, time.monotonic),
-        lambda: time.time_ns() // 1000,
+        now_us=_now_us,
+        numbers=app.numbers,
     )
+    app.capped = rating.capped
     _attach(app, "count", _topic(app, config, names.events), counting, Pace(config.count_batch, COMPANY_S))
     _attach(
         app,
@@ -139,11 +154,22 @@ def _new_app(config: WorkerConfig) -> faust.App:
 
 def _state(app: faust.App, config: WorkerConfig, memory: Memory | None) -> tuple[SeenEvents, Counters]:
     if memory is not None:
-        return PlainSeen(memory), PlainCounters(memory)
+        return PlainSeen(memory, config.open_hours, _hour), PlainCounters(
+            memory, config.partitions, config.retention_days, _now_us()
+        )
     options = {"key_type": bytes, "value_type": bytes, "partitions": config.partitions}
-    seen = app.tables.add(SeenTable(app, name=SEEN, **options))
+    seen = app.tables.add(SeenTable(app, name=SEEN, **options)).configure(config.open_hours, _hour)
     counters = app.tables.add(CountersTable(app, name=COUNTERS, **options))
     return seen, counters
+
+
+def _hour() -> int:
+    """The hour it is, since the epoch."""
+    return time.time_ns() // (3600 * 1_000_000_000)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _topic(app: faust.App, config: WorkerConfig, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What the rate agent remembers: the packed state of every (dimension, value)."""
+"""What the rate agent remembers: the packed states of every (dimension, value) and day."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.counting import rate
+from pipelines.counting.days import NEVER, WATERMARK, Days, Record, key_of, record_key
+from pipelines.worker.errors import UnreadableState
 from pipelines.worker.tables import Store, Table
 from schemas.partitioning import of_key
 
@@ -17,76 +19,99 @@ if TYPE_CHECKING:
 
 
 class Counters(Protocol):
-    """Packed states of the rate agent, by (dimension, value)."""
+    """Memory of the rate agent."""
 
     floor: int
     """Versions are to be greater."""
 
-    def get(self, dimension: str, value: str) -> bytes | None:
-        """The packed state; `None` when there is none."""
+    def of(self, partition: int) -> Days:
+        """What is remembered of a partition of `ses.counts`.
 
-    async def put(self, states: Sequence[tuple[str, str, bytes]]) -> None:
-        """Write (dimension, value, packed state); returns once they are safe."""
+        Raises:
+            UnreadableState: when a later release wrote it.
+        """
+
+    async def save(self, records: Sequence[Record]) -> None:
+        """Apply records; returns once they are safe."""
 
 
 class PlainCounters:
-    """`Counters` without a changelog."""
+    """`Counters` without a changelog, of all partitions."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._data: dict[tuple[str, str], bytes] = {}
-        for key, rows in groupby(memory.counters(), lambda row: (row[0], row[1])):
-            known = self._data.get(key)
-            state = rate.unpack(known) if known else rate.State()
-            state.hours.update((hour, list(counters)) for _, _, hour, counters in rows)
-            self._data[key] = rate.pack(state)
+    def __init__(self, memory: Memory, partitions: int, retention_days: int, now_us: int) -> None:
+        self._days = [Days() for _ in range(partitions)]
+        latest = NEVER
+        clock = now_us // 1_000_000
+        rows = memory.counters(retention_days)
+        for (dimension, value, day), cells in groupby(rows, lambda row: (*row[:2], rate.day_of(row[2]))):
+            key, days = key_of(dimension, value), self._days[of_key(dimension, value, partitions)]
+            known = days.get(key, day)
+            state = rate.unpack(known, day) if known is not None else rate.State()
+            for _, _, hour, counters in cells:
+                state.hours[hour] = list(counters)
+                if hour <= clock:
+                    latest = max(latest, hour)
+                elif hour > clock + rate.HOUR_S:
+                    # As it was before: an hour that was ahead is recounted for good.
+                    rate.recount(state, hour)
+            days.apply(record_key(key, day), rate.pack(state))
+        for days in self._days:
+            days.apply(WATERMARK, str(latest).encode())
         self.floor = memory.last_version()
 
-    def get(self, dimension: str, value: str) -> bytes | None:
+    def of(self, partition: int) -> Days:
         """See `Counters`."""
-        return self._data.get((dimension, value))
+        return self._days[partition]
 
-    async def put(self, states: Sequence[tuple[str, str, bytes]]) -> None:
+    async def save(self, records: Sequence[Record]) -> None:
         """See `Counters`."""
-        self._data.update(((dimension, value), packed) for dimension, value, packed in states)
+        for partition, key, value in records:
+            self._days[partition].apply(key, value)
 
 
 class _CountersStore(Store):
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.partitions: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        self.partitions: dict[int, Days] = defaultdict(Days)
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:  # noqa: ARG002
-        """Read records of the changelog, at recovery."""
+        """Read records of the changelog, at recovery. Faust only logs what is raised here."""
         for event in batch:
-            message = event.message
-            if message.value is None:
-                self.partitions[message.partition].pop(message.key, None)
-            else:
-                self.partitions[message.partition][message.key] = message.value
+            days = self.partitions[event.message.partition]
+            try:
+                days.apply(event.message.key, event.message.value)
+            except rate.StateError as error:
+                days.broken = error
+                self.app.lost = _unreadable(error)
+
+    async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
+        """See `Days.settle`."""
+        await super().on_recovery_completed(active_tps, standby_tps)
+        for days in self.partitions.values():
+            days.settle()
 
 
 class CountersTable(Table):
-    """`Counters` with a changelog: key `dimension NUL value`, value packed state."""
+    """`Counters` with a changelog, whose records are those of `Days`."""
 
     store_class = _CountersStore
     floor = 0
 
-    def get(self, dimension: str, value: str) -> bytes | None:
+    def of(self, partition: int) -> Days:
         """See `Counters`."""
-        partition = of_key(dimension, value, self.partitions)
-        states: dict[bytes, bytes] = self.data.partitions[partition]
-        return states.get(_key(dimension, value))
+        days: Days = self.data.partitions[partition]
+        if days.broken is not None:
+            raise _unreadable(days.broken)
+        return days
 
-    async def put(self, states: Sequence[tuple[str, str, bytes]]) -> None:
+    async def save(self, records: Sequence[Record]) -> None:
         """See `Counters`."""
-        records = [
-            (of_key(dimension, value, self.partitions), _key(dimension, value), packed)
-            for dimension, value, packed in states
-        ]
         await self.write(records)
-        for partition, key, packed in records:
-            self.data.partitions[partition][key] = packed
+        for partition, key, value in records:
+            self.data.partitions[partition].apply(key, value)
 
 
-def _key(dimension: str, value: str) -> bytes:
-    return f"{dimension}\0{value}".encode()
+def _unreadable(error: rate.StateError) -> UnreadableState:
+    return UnreadableState(
+        f"The worker cannot read the state that is in Kafka ({error}): start the release that wrote it, or a later one."
+    )

@@ -3,6 +3,7 @@
 WorkerError
  ├─ TopicsError       topics are missing, or have other numbers of partitions
  ├─ BrokerUnreachable Kafka does not answer, or refuses
+ ├─ UnreadableState   the state in Kafka is of a later release, or damaged
  ├─ TooManyRejects    more records cannot be used than a healthy stream has
  ├─ Stalled           there is lag and no progress
  └─ Unseated          the consumer group is lost
@@ -25,6 +26,12 @@ class TopicsError(WorkerError):
 
 class BrokerUnreachable(WorkerError):  # noqa: N818 - named by what it says, like its siblings
     """Kafka does not answer, or refuses."""
+
+    exit_code = 4
+
+
+class UnreadableState(WorkerError):  # noqa: N818
+    """The state in Kafka is of a later release, or damaged."""
 
     exit_code = 4
 

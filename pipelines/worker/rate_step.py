@@ -2,83 +2,173 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pipelines.counting import deltas, rate
-from pipelines.counting.fold import fold
-from pipelines.worker.records import Event, Outlet, open_all, readable, reject
-from schemas.blocks import MAX_ROWS, Block, MalformedBlock, encode
-from schemas.partitioning import of_key
+import polars as pl
+
+from pipelines.counting import answers, deltas, rate, rate_rows
+from pipelines.counting.caps import Capped, Caps
+from pipelines.counting.rating import Batch, Policy, Rating, expired
+from pipelines.worker.errors import UnreadableState
+from pipelines.worker.records import Event, Opened, Outlet, open_all, readable, reject
+from schemas.blocks import Block, MalformedBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    import polars as pl
-
+    from pipelines.counting.days import Days
     from pipelines.worker.counters import Counters
+    from pipelines.worker.numbers import Numbers
+    from pipelines.worker.records import Send
     from pipelines.worker.rejects import Message, Rejects
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where the results go."""
+
+    rates: Outlet
+    requests: Send
+    """To `ses.recounts`."""
+    forwards: Send
+    """To `ses.counts`."""
 
 
 class RateStep:
-    """Blocks of deltas in, blocks of rate rows out.
+    """Blocks of deltas and answers in; blocks of rate rows, requests for recounts and forwarded deltas out.
 
-    The order: states, then rows, then (by the caller) the acks. A crash before the rows finds the deltas
-    applied, and sends the rows all the same.
+    The order: watermarks, states, decisions of the caps, requests, forwarded deltas, rows, then (by the caller) the
+    acks. A crash before the rows finds the deltas applied, and asks, forwards and sends the rows all the same.
     """
 
     def __init__(
-        self, outlet: Outlet, counters: Counters, rejects: Rejects, now_us: Callable[[], int]
+        self,
+        ways: Ways,
+        counters: Counters,
+        policy: Policy,
+        rejects: Rejects,
+        *,
+        now_us: Callable[[], int],
+        numbers: Numbers,
     ) -> None:
-        self._outlet = outlet
+        self._ways = ways
+        self._outlet = ways.rates
         self._counters = counters
+        self._policy = policy
         self._rejects = rejects
         self._now_us = now_us
+        self._numbers = numbers
+        self._caps: dict[int, tuple[Days, Caps]] = {}
+        self._warned: dict[str, int] = {}
 
     async def __call__(self, events: Sequence[Event]) -> None:
         """Fold a batch."""
+        with self._numbers.rate.timed(len(events)):
+            await self._fold(events)
+
+    async def _fold(self, events: Sequence[Event]) -> None:
         messages = [event.message for event in events]
         good, letters = open_all(messages, "rate", self._outlet.framing)
         try:
-            found = deltas.read([block for _, block in good])
+            batch = self._read(good)
         except MalformedBlock:
-            good, more = readable(good, "rate", _check_deltas)
+            good, more = readable(good, "rate", _check)
             letters |= more
-            found = deltas.read([block for _, block in good])
+            batch = self._read(good)
+        self._numbers.rate.rejected += len(letters)
         await reject(messages, letters, self._rejects, self._outlet)
-        states, cells = self._fold(found)
-        await self._counters.put(states)
-        await self._outlet.send(self._blocks(rate.rows(cells)))
+        memory = {partition: self._counters.of(partition) for partition in {m.partition for m, _ in good}}
+        caps = {partition: self._caps_of(partition, days) for partition, days in memory.items()}
+        out = Rating(memory, caps, self._policy, batch).outcome()
+        for records in (out.watermarks, out.states, out.caps, out.moved):
+            if records:
+                await self._counters.save(records)
+        framing, partitions = self._outlet.framing, self._outlet.partitions
+        await self._ways.requests(answers.requests(out.requests, partitions, framing))
+        if out.forwards is not None:
+            await self._ways.forwards(deltas.encode(out.forwards, partitions, framing))
+        await self._outlet.send(rate_rows.encode(out.rows, partitions, framing))
+        self._numbers.rows += len(out.rows)
+        self._numbers.recounts_asked += len(out.requests)
+        await self._expire(memory)
+        for partition, days in memory.items():
+            caps[partition].swap(days)
+        self._warn()
 
-    def _fold(self, found: pl.DataFrame) -> tuple[list[tuple[str, str, bytes]], list[rate.KeyHour]]:
-        """Apply deltas: the states to write and the rows to send."""
-        folded = fold(found, self._load)
-        now = self._now_us()
-        cells = []
-        for key, known in folded.items():
-            version = rate.next_version(known.state, now, self._counters.floor)
-            hours = known.state.hours
-            cells += [
-                rate.KeyHour(*key, hour, version, hours[hour])
-                for hour in sorted(known.dirty)
-                if hour in hours
+    def _read(self, good: Opened) -> Batch:
+        """The blocks of both kinds, by columns."""
+        frames = []
+        for kind, read in ((answers.RECORD, answers.read), (deltas.RECORD, deltas.read)):
+            # What is neither is refused as a delta.
+            places = [
+                at
+                for at, (_, block) in enumerate(good)
+                if (block.schema.record == answers.RECORD) == (kind == answers.RECORD)
             ]
-        return [(*key, rate.pack(known.state)) for key, known in folded.items()], cells
+            frame = read([good[at][1] for at in places])
+            records = pl.DataFrame(
+                {
+                    "record": range(len(places)),
+                    "at": places,
+                    "partition": [good[at][0].partition for at in places],
+                },
+                schema={"record": pl.Int64, "at": pl.Int64, "partition": pl.Int64},
+            )
+            frames.append(
+                frame.join(records, on="record", maintain_order="left").with_columns(record="at").drop("at")
+            )
+        return Batch(frames[1], frames[0], self._now_us(), self._counters.floor)
 
-    def _load(self, dimension: str, value: str) -> rate.State:
-        packed = self._counters.get(dimension, value)
-        return rate.unpack(packed) if packed else rate.State()
+    def _caps_of(self, partition: int, days: Days) -> Caps:
+        known = self._caps.get(partition)
+        # What came back with its partition is another object.
+        if known is not None and known[0] is days:
+            return known[1]
+        try:
+            caps = Caps(self._policy.cap, days.caps)
+        except rate.StateError as error:
+            raise UnreadableState(str(error)) from error
+        self._caps[partition] = (days, caps)
+        return caps
 
-    def _blocks(self, rows: Sequence[dict[str, Any]]) -> list[tuple[int, bytes]]:
-        by_partition: dict[int, list[dict[str, Any]]] = {}
-        for row in rows:
-            target = of_key(row["dimension"], row["value"], self._outlet.partitions)
-            by_partition.setdefault(target, []).append(row)
-        return [
-            (target, encode("rate_row", chosen[start : start + MAX_ROWS], self._outlet.framing))
-            for target, chosen in by_partition.items()
-            for start in range(0, len(chosen), MAX_ROWS)
-        ]
+    async def _expire(self, memory: dict[int, Days]) -> None:
+        """Let states of days that are over go, some at a time."""
+        found = [expired(partition, days, self._policy) for partition, days in memory.items()]
+        for records in ([r for first, _ in found for r in first], [r for _, then in found for r in then]):
+            if records:
+                await self._counters.save(records)
+
+    def capped(self) -> dict[str, Capped]:
+        """The dimensions beyond their cap, over the partitions of this worker."""
+        return _total(caps.capped(days) for days, caps in self._caps.values())
+
+    def _warn(self) -> None:
+        """Once an hour for each dimension beyond its cap."""
+        hour = self._now_us() // 1_000_000 // rate.HOUR_S
+        for dimension, found in self.capped().items():
+            if found.refused and self._warned.get(dimension) != hour:
+                self._warned[dimension] = hour
+                _log.warning(
+                    "Dimension %s has more values than counting.dimension_cap: %d have counters of their own, about %d "
+                    "count to (other).",
+                    dimension,
+                    found.admitted,
+                    found.refused,
+                )
 
 
-def _check_deltas(_: Message, block: Block) -> None:
-    deltas.read([block])
+def _total(parts: Iterable[dict[str, Capped]]) -> dict[str, Capped]:
+    total: dict[str, Capped] = {}
+    for part in parts:
+        for dimension, found in part.items():
+            known = total.get(dimension, Capped(0, 0))
+            total[dimension] = Capped(known.admitted + found.admitted, known.refused + found.refused)
+    return total
+
+
+def _check(_: Message, block: Block) -> None:
+    (answers.read if block.schema.record == answers.RECORD else deltas.read)([block])

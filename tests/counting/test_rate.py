@@ -1,3 +1,5 @@
+"""State of a day, its packed bytes, and rows."""
+
 from __future__ import annotations
 
 import msgspec
@@ -6,46 +8,90 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipelines.counting import rate
+from pipelines.counting import rate, rate_rows
 from pipelines.counting.rate import KeyHour, State, StateError
 from schemas.blocks import decode, encode
 from schemas.counters import COUNTERS
 
 HOUR = 1_760_011_200
+DAY = rate.day_of(HOUR)
+MIDNIGHT = DAY * rate.DAY_S
 
 
 def vector(**named: int) -> tuple[int, ...]:
     return tuple(named.get(name, 0) for name in COUNTERS)
 
 
-deltas = st.lists(
-    st.tuples(
-        st.integers(0, 2),
-        st.lists(st.tuples(st.integers(-2, 3), st.integers(0, 2**40)), min_size=1, max_size=3),
-    ),
-    max_size=12,
+counters = st.lists(st.sampled_from((0, 0, 1, 200, 2**40)), min_size=len(COUNTERS), max_size=len(COUNTERS))
+days = st.sampled_from((DAY, -3))
+
+
+@given(
+    days,
+    st.dictionaries(st.integers(0, 23), st.tuples(counters, st.none() | st.integers(0, 2**52))),
+    st.dictionaries(st.integers(0, 40), st.integers(0, 2**40)),
+    st.integers(0, 2**52),
+    st.sampled_from((0, HOUR)),
 )
-
-
-@given(deltas, st.data())
-def test_replaying_from_any_block_changes_nothing(
-    found: list[tuple[int, list[tuple[int, int]]]], data: st.DataObject
+def test_what_is_packed_is_unpacked(
+    day: int,
+    hours: dict[int, tuple[list[int], int | None]],
+    marks: dict[int, int],
+    version: int,
+    since: int,
 ) -> None:
-    log: dict[int, list[list[tuple[int, tuple[int, ...]]]]] = {}
-    once = State()
-    for partition, rows in found:
-        block = [(hour * 3600, vector(sends=amount)) for hour, amount in rows]
-        log.setdefault(partition, []).append(block)
-        rate.apply(once, partition, len(log[partition]) - 1, block)
-    again = rate.unpack(rate.pack(once))
-    assert again == once
-    for partition, blocks in log.items():
-        for offset in range(data.draw(st.integers(0, len(blocks))), len(blocks)):
-            changed = rate.apply(again, partition, offset, blocks[offset])
-            assert changed == [hour for hour, _ in blocks[offset]]
-    assert again == once
-    total = sum(amount for _, rows in found for _, amount in rows)
-    assert sum(counters[0] for counters in once.hours.values()) == total
+    state = State(version, since, marks)
+    for number, (sums, as_of) in hours.items():
+        hour = day * rate.DAY_S + number * 3600
+        state.hours[hour] = list(sums)
+        if as_of is not None:
+            state.recounted[hour] = as_of
+    packed = rate.pack(state)
+    again = rate.unpack(packed, day)
+    assert rate.pack(again) == packed
+    assert rate.since_of(packed) == since
+    assert (again.version, again.since, again.marks, again.recounted) == (
+        version,
+        since,
+        marks,
+        state.recounted,
+    )
+    assert {hour: again.counters(hour) for hour in state.hours} == state.hours
+    assert rate.pack(again) == packed
+
+
+def test_counters_add_up_in_packed_hours_and_new_ones() -> None:
+    state = State()
+    rate.add(state, HOUR, vector(sends=3, opens=1))
+    state = rate.unpack(rate.pack(state), DAY)
+    rate.add(state, HOUR, vector(sends=4, blocks=2))
+    rate.add(state, HOUR + 3600, vector(clicks=1))
+    state = rate.unpack(rate.pack(state), DAY)
+    assert state.counters(HOUR) == list(vector(sends=7, opens=1, blocks=2))
+    assert state.counters(HOUR + 3600) == list(vector(clicks=1))
+    assert state.counters(HOUR + 7200) is None
+
+
+def test_an_answer_replaces_unless_it_is_older_than_the_last() -> None:
+    state = State()
+    rate.add(state, HOUR, vector(sends=3))
+    rate.recount(state, HOUR)
+    assert state.counters(HOUR) == list(vector(sends=3))
+    assert rate.replace(state, HOUR, 20, vector(sends=5))
+    assert not rate.replace(state, HOUR, 19, vector(sends=4))
+    rate.recount(state, HOUR)
+    assert state.recounted == {HOUR: 20}
+    assert rate.replace(state, HOUR, 20, vector(sends=6))
+    assert state.counters(HOUR) == list(vector(sends=6))
+
+
+def test_an_hour_to_be_recounted_is_known_before_it_has_counters() -> None:
+    state = State()
+    rate.recount(state, HOUR)
+    state = rate.unpack(rate.pack(state), DAY)
+    assert HOUR in state
+    assert HOUR - 3600 not in state
+    assert state.recounted == {HOUR: 0}
 
 
 def test_versions_only_rise() -> None:
@@ -55,19 +101,53 @@ def test_versions_only_rise() -> None:
     assert rate.next_version(state, 10, floor=9000) == 9001
 
 
+HEAD = [rate.FORMAT, 1, 0, 0]
+
+
 @pytest.mark.parametrize(
-    "damaged", [b"", b"\x01", msgspec.msgpack.encode([9, 1, 0]), msgspec.msgpack.encode([1])]
+    "damaged",
+    [
+        b"",
+        b"\x01",
+        msgspec.msgpack.encode([]),
+        msgspec.msgpack.encode([9, 1, 0, 0]),
+        msgspec.msgpack.encode([2]),
+        msgspec.msgpack.encode([*HEAD, 5, 3, 10]),
+        msgspec.msgpack.encode([*HEAD[:3], 2, 0]),
+        msgspec.msgpack.encode([*HEAD, 5]),
+    ],
 )
 def test_other_bytes_are_refused(damaged: bytes) -> None:
     with pytest.raises(StateError):
-        rate.unpack(damaged)
+        rate.unpack(damaged, DAY)
 
 
-def test_fourteen_days_stay_small() -> None:
-    state = State(version=10**15, marks={0: 10**9})
-    for hour in range(14 * 24):
-        state.hours[HOUR + hour * 3600] = list(vector(sends=120, deliveries=118, eligible=60, opens=20))
-    assert len(rate.pack(state)) / len(state.hours) < 12
+def test_a_day_stays_small() -> None:
+    state = State(version=10**15, marks=dict.fromkeys(range(4), 10**9))
+    bare = len(rate.pack(state))
+    for hour in range(24):
+        state.hours[MIDNIGHT + hour * 3600] = list(
+            vector(sends=320, deliveries=318, eligible=160, complaints=1, hard_bounces=2, opens=40, clicks=9)
+        )
+    assert (len(rate.pack(state)) - bare) / 24 < 18
+    assert len(rate.pack(state)) < 500
+
+
+def test_state_of_all_hours_is_split_by_day() -> None:
+    # format, version, one mark (partition 3: offset 70), then hours: two of a day, one of the next.
+    first = MIDNIGHT // 3600 + 22
+    old = msgspec.msgpack.encode([1, 123, 1, 3, 70, first, 0b101, 8, 9, 1, 0b1, 5, 1, 0b10, 2])
+    assert rate.is_of_all_hours(old)
+    days = {day: rate.unpack(packed, day) for day, packed in rate.by_day(old).items()}
+    assert set(days) == {DAY, DAY + 1}
+    assert [state.marks for state in days.values()] == [{3: 70}, {3: 70}]
+    assert [state.version for state in days.values()] == [123, 123]
+    assert days[DAY].counters(MIDNIGHT + 22 * 3600) == list(vector(sends=8, eligible=9))
+    assert days[DAY].counters(MIDNIGHT + 23 * 3600) == list(vector(sends=5))
+    assert days[DAY + 1].counters(MIDNIGHT + 24 * 3600) == list(vector(deliveries=2))
+    assert not rate.is_of_all_hours(rate.by_day(old)[DAY])
+    with pytest.raises(StateError, match="format 9"):
+        rate.is_of_all_hours(msgspec.msgpack.encode([9, 1, 0]))
 
 
 @settings(deadline=None, max_examples=40)
@@ -99,3 +179,28 @@ def test_no_data_is_null_and_more_hits_than_trials_are_all_of_them() -> None:
     assert early["complaint_rate_low"] == pytest.approx(binomtest(3, 3).proportion_ci(0.95).low)
     assert early["hard_bounce_rate_high"] == pytest.approx(binomtest(2, 8).proportion_ci(0.95).high)
     assert decode(encode("rate_row", [none, early])) == [none, early]
+
+
+cells = st.builds(
+    KeyHour,
+    st.sampled_from(("campaign", "provider")),
+    st.text(max_size=5),
+    st.integers(-5, 500_000).map(lambda number: number * 3600),
+    st.integers(0, 2**53),
+    counters.map(lambda some: [min(each, 2**31) for each in some]),
+)
+
+
+@given(st.lists(cells, min_size=1, max_size=6))
+def test_blocks_of_rows_are_byte_for_byte_avro(some: list[KeyHour]) -> None:
+    assert rate_rows.encode(some, 1) == [(0, encode("rate_row", rate.rows(some)))]
+
+
+def test_blocks_of_rows_are_bounded_and_go_where_their_keys_belong() -> None:
+    some = [KeyHour("campaign", str(n), HOUR, n, vector(sends=n)) for n in range(1200)]
+    blocks = rate_rows.encode(some, 2)
+    assert {target for target, _ in blocks} == {0, 1}
+    rows = [row for _, data in blocks for row in decode(data)]
+    assert sorted(row["version"] for row in rows) == list(range(1200))
+    assert max(len(decode(data)) for _, data in blocks) == 500
+    assert rate_rows.encode([], 2) == []

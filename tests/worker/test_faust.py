@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sockets, pytest.mark.embedded]
 
 PARTITIONS = 4
+TOPICS = ("events", "counts", "recounts", "rates", "dead_letters")
 NOON = 1_760_011_200_000
 HOUR = NOON // 1000
 
@@ -40,8 +42,11 @@ from pipelines.worker.run import run_worker
 
 class Remembered:
     def __init__(self, given): self.given = given
-    def seen(self): yield np.array(self.given["seen"], dtype=np.uint64)
-    def counters(self): yield from ((d, v, h, tuple(c)) for d, v, h, c in self.given["counters"])
+    def watermark(self): return self.given["hour"]
+    def seen(self, since):
+        keys = np.array(self.given["seen"], dtype=np.uint64)
+        yield np.full(keys.size, self.given["hour"]), keys
+    def counters(self, *_): yield from ((d, v, h, tuple(c)) for d, v, h, c in self.given["counters"])
     def last_version(self): return self.given["last_version"]
 
 logging.basicConfig(level=logging.WARNING)
@@ -59,10 +64,10 @@ class Stage:
     def __init__(self, broker: str, data: Path) -> None:
         self.broker, self.data = broker, data
         self.group = f"worker-{uuid4().hex[:8]}"
-        self.names = TopicNames(*(f"{self.group}-{name}" for name in ("events", "counts", "rates", "dead")))
+        self.names = TopicNames(**{name: f"{self.group}-{name}" for name in TOPICS})
         self.producer = KafkaProducer(bootstrap_servers=broker, acks="all")
         self.admin = KafkaAdminClient(bootstrap_servers=broker)
-        self.create(self.names.events, self.names.counts, self.names.rates, self.names.dead_letters)
+        self.create(*(getattr(self.names, name) for name in TOPICS))
 
     def create(self, *names: str, partitions: int = PARTITIONS) -> None:
         self.admin.create_topics(
@@ -84,7 +89,7 @@ class Stage:
             "partitions": PARTITIONS,
             "data": str(self.data),
             "group": self.group,
-            "topics": {n: getattr(names, n) for n in ("events", "counts", "rates", "dead_letters")},
+            "topics": {name: getattr(names, name) for name in TOPICS},
             "replication": 1,
             "rebalance_timeout_s": 2.0,
             "count_batch": 4,
@@ -205,6 +210,7 @@ def test_with_a_memory_it_goes_on_from_there_and_writes_no_changelog(stage: Stag
     known = [int.from_bytes(event(n)["event_id"][:8], "little") & ~1 | 1 for n in range(50)]
     memory = {
         "seen": known,
+        "hour": HOUR // 3600,
         "counters": [["account", "1", HOUR, [1000, *[0] * 14]]],
         "last_version": 2**60,
     }
@@ -232,9 +238,7 @@ def test_what_failed_is_not_acknowledged_and_ends_the_process(stage: Stage) -> N
 
 
 def test_topics_are_looked_at_before_anything_starts(stage: Stage) -> None:
-    missing = stage.config(
-        topics=TopicNames(stage.names.events, "nowhere", stage.names.rates, stage.names.dead_letters)
-    )
+    missing = stage.config(topics=replace(stage.names, counts="nowhere"))
     with pytest.raises(TopicsError, match=r"no topic nowhere: run `ses-streams migrate`"):
         prepare(missing, tables=False)
     with pytest.raises(TopicsError, match=r"must have 5 partitions .* has 4"):
