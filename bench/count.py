@@ -172,9 +172,9 @@ def through_faust(
     from kafka.admin import NewTopic
 
     group = f"bench-{uuid.uuid4().hex[:8]}"
-    names = TopicNames(*(f"{group}-{name}" for name in ("events", "counts", "rates", "dead")))
+    names = TopicNames(*(f"{group}-{name}" for name in ("events", "counts", "recounts", "rates", "dead")))
     admin = KafkaAdminClient(bootstrap_servers=server)
-    topics = [names.events, names.counts, names.rates, names.dead_letters]
+    topics = [names.events, names.counts, names.recounts, names.rates, names.dead_letters]
     admin.create_topics([NewTopic(n, num_partitions=PARTITIONS, replication_factor=1) for n in topics])
     producer = KafkaProducer(bootstrap_servers=server, acks="all", max_request_size=8 << 20)
     for partition, data in written:

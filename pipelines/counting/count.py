@@ -1,68 +1,50 @@
 """From blocks of `SesEvent` to deltas of counters: one columnar pass over many blocks.
 
-An event adds to the hour in which its message was sent, in every dimension that has a value for it. Counters
-of recipients (sends, deliveries, …) go to each recipient's provider, counters of events (complaints, opens,
-…) to the provider of the first recipient, so that providers add up to the account.
+An event adds to the hour in which its message was sent, in every dimension that has a value for it. In an open hour
+it adds once, however often it comes; in a closed hour (see `hours`) every copy makes deltas, which only say that the
+hour is to be recounted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
 from pipelines.counting.dedup import TAGGED, Keys, Mask, keys
-from schemas.blocks import Block, MalformedBlock, container
-from schemas.counters import COUNTERS, DIMENSIONS, PAIR_SEPARATOR
-from schemas.events import SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
+from pipelines.counting.dimensions import Indexes, Values
+from pipelines.counting.hours import HOUR_MS, NEVER, Hours, Opening, advance, bucket_of
+from pipelines.counting.increments import Increments, Recipients, increments
+from pipelines.counting.reading import ID, Source, read
+from schemas.counters import COUNTERS, DIMENSIONS
+from schemas.events import UNTAGGED_DIMENSIONS
 
-HOUR_MS: Final = 3_600_000
-RECORD: Final = "ses_event"
-ALL_DIMENSIONS: Final = frozenset(DIMENSIONS)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Look = Callable[[int, Keys], tuple[Mask, Mask]]
-"""Of a source partition and (even) ids.
+HOUR_S: Final = 3600
+WIDTH: Final = len(COUNTERS)
+_DENSE_HOURS: Final = 1 << 12
+"""Span of hours in a batch up to which an hour's number is its distance from the first."""
+
+Look = Callable[[int, int, Keys], tuple[Mask, Mask]]
+"""Of a source partition, a bucket of cohort hours and (even) ids.
 
 Which were seen untagged, and which tagged (see `dedup.Seen.look`).
 """
 
-_PLAIN: Final = (
-    "account",
-    "region",
-    "tenant",
-    "configuration_set",
-    "from_domain",
-    "feedback_a",
-    "feedback_b",
-    "feedback_c",
-    "campaign",
-    "outgoing_ip",
-)
-_FACTS: Final = (
-    "event_type",
-    "bounce_type",
-    "bounce_subtype",
-    "complaint_type",
-    "complaint_subtype",
-    "machine_open",
-    "out_of_office",
-    "unsubscribed",
-)
-_COLUMNS: Final = ["event_id", "sent_time", "tagged", "recipients", *_FACTS, *_PLAIN]
-_SUMS: Final = [pl.col(name).sum() for name in COUNTERS]
-
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A block of `ses.events` and where it was read."""
+class Fresh:
+    """Keys of events that were counted, to be remembered once their deltas are safe."""
 
     partition: int
-    offset: int
-    block: Block
+    bucket: int
+    """Of the events' cohort hours (see `hours.bucket_of`)."""
+    keys: Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,199 +52,242 @@ class Counted:
     """What a batch of blocks adds."""
 
     deltas: pl.DataFrame
-    """Columns of `CountDelta`, and `source`: the index of the block in the batch. Sorted by source,
-    dimension, value
-    and hour; without rows that add nothing."""
-    fresh: dict[int, Keys]
-    """New keys by source partition: to be remembered once the deltas are safe."""
+    """Columns of `CountDelta`, and `source`: the index of the block in the batch.
+
+    Rows of one source, dimension and value are together, sources in order; none adds nothing.
+    """
+    fresh: list[Fresh]
+    """One for each partition and bucket that has new keys."""
+    watermarks: dict[int, int]
+    """By source partition, after the batch."""
     events: int
     """Rows read."""
     duplicates: int
     """Rows that added nothing because they had been counted."""
+    closed: int
+    """Rows of closed hours."""
 
 
-def count(sources: Sequence[Source], look: Look, enabled: Collection[str] = ALL_DIMENSIONS) -> Counted:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The rows of a batch as arrays."""
+
+    frame: pl.DataFrame
+    owner: Indexes
+    """Index of each row's block."""
+    hours: Hours
+    """Cohort hour of each row."""
+    marks: Hours
+    """The watermark each block is judged by."""
+    open: Mask
+    """Whether each row's hour is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Which rows count."""
+
+    common: Mask
+    """For the dimensions that need no tags."""
+    rest: Mask
+    """For the others."""
+    fresh: list[Fresh]
+
+
+def count(
+    sources: Sequence[Source],
+    look: Look,
+    opening: Opening,
+    watermarks: Mapping[int, int],
+    dimensions: tuple[str, ...] = DIMENSIONS,
+) -> Counted:
     """Count the events of blocks, given in offset order per partition, that were not seen before.
 
     Raises:
-        MalformedBlock: when a block's rows do not decode; the caller finds out which with `check`.
+        MalformedBlock: when a block's rows do not decode; the caller finds out which with `reading.check`.
     """
-    frame = _read(sources)
-    heights = [source.block.count for source in sources]
-    owner = np.repeat(np.arange(len(sources), dtype=np.int32), heights)
-    ids = np.frombuffer(b"".join(frame["event_id"].to_list()), dtype="<u8")[::2]
-    found = keys(ids, frame["tagged"].to_numpy())
-    partitions = np.repeat(np.array([source.partition for source in sources], dtype=np.int64), heights)
-    common, rest = _first_seen(found, partitions, look)
-    chosen = common | rest
-    fresh = {
-        int(partition): found[chosen & (partitions == partition)]
-        for partition in np.unique(partitions[chosen]).tolist()
-    }
-    frame = frame.with_columns(
-        pl.Series("source", owner), pl.Series("common", common), pl.Series("rest", rest)
+    frame = read(sources, dimensions)
+    heights = np.array([source.block.count for source in sources], dtype=np.int64)
+    marks, after = _watermarks(frame, heights, sources, opening, watermarks)
+    owner = np.repeat(np.arange(len(sources)), heights)
+    hours = np.floor_divide(frame["sent_time"].to_numpy(), HOUR_MS)
+    batch = _Read(frame, owner, hours, marks, opening.is_open(hours, marks[owner]))
+    chosen = _choose(batch, np.array([source.partition for source in sources], dtype=np.int64), look)
+    counted = chosen.common | chosen.rest
+    return Counted(
+        _deltas(batch, chosen, sources, opening, dimensions),
+        chosen.fresh,
+        after,
+        frame.height,
+        int(frame.height - counted.sum()),
+        int(frame.height - batch.open.sum()),
     )
-    deltas = _deltas(frame.filter(pl.Series(chosen)), sources, enabled)
-    return Counted(deltas, fresh, frame.height, int(frame.height - chosen.sum()))
 
 
-def check(source: Source) -> None:
-    """Find out whether a block's rows decode.
+def _watermarks(
+    frame: pl.DataFrame,
+    heights: Indexes,
+    sources: Sequence[Source],
+    opening: Opening,
+    known: Mapping[int, int],
+) -> tuple[Hours, dict[int, int]]:
+    """The watermark each block is judged by, and the last one of each partition."""
+    latest = np.full(len(sources), NEVER, dtype=np.int64)
+    filled = np.flatnonzero(heights)
+    if filled.size:
+        starts = (np.cumsum(heights) - heights)[filled]
+        latest[filled] = np.maximum.reduceat(frame["event_time"].to_numpy(), starts) // HOUR_MS
+    return advance([source.partition for source in sources], latest.tolist(), known, opening)
 
-    Raises:
-        MalformedBlock: if they do not.
+
+def _choose(batch: _Read, partitions: Indexes, look: Look) -> _Chosen:
+    """Which rows count: in closed hours all, in open hours those of events not seen before.
+
+    The first row of an event counts for the dimensions that need no tags, its first tagged row for the others; once
+    tagged, an event has said everything.
     """
-    _read([source])
+    found = keys(batch.frame[ID].to_numpy().view(np.uint64), batch.frame["tagged"].to_numpy())
+    tagged = (found & TAGGED).astype(np.bool_)
+    common, rest = ~batch.open, ~batch.open & tagged
+    rows = np.flatnonzero(batch.open)
+    if not rows.size:
+        return _Chosen(common, rest, [])
+    first, first_tagged = _firsts(found[rows] & ~TAGGED, tagged[rows])
+    asked = first | first_tagged
+    rows, first, first_tagged = rows[asked], first[asked], first_tagged[asked]
+    order, groups = _groups(partitions[batch.owner[rows]], bucket_of(batch.hours[rows]))
+    rows, first, first_tagged = rows[order], first[order], first_tagged[order]
+    keyed = found[rows]
+    fresh = []
+    for partition, bucket, part in groups:
+        before, before_tagged = look(partition, bucket, keyed[part] & ~TAGGED)
+        first[part] &= ~(before | before_tagged)
+        first_tagged[part] &= ~before_tagged
+        new = keyed[part][first[part] | first_tagged[part]]
+        if new.size:
+            fresh.append(Fresh(partition, bucket, new))
+    common[rows], rest[rows] = first, first_tagged
+    return _Chosen(common, rest, fresh)
 
 
-def _read(sources: Sequence[Source]) -> pl.DataFrame:
-    """All rows of the blocks, one after the other; blocks may be of several releases of the schema."""
-    if any(source.block.schema.record != RECORD for source in sources):
-        raise MalformedBlock(f"a block of another record than {RECORD}")
-    frames = []
-    start = 0
-    for end in range(1, len(sources) + 1):
-        schema = sources[start].block.schema
-        if end == len(sources) or sources[end].block.schema is not schema:
-            frames.append(_read_alike([source.block for source in sources[start:end]]))
-            start = end
-    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-
-
-def _read_alike(blocks: Sequence[Block]) -> pl.DataFrame:
-    height = sum(block.count for block in blocks)
-    data = container(blocks) if height else b""
-    try:
-        frame = pl.read_avro(BytesIO(data), columns=_COLUMNS) if height else _nothing()
-    # polars raises what its Rust reader says: several unrelated types, and a panic on some damage.
-    except (Exception, pl.exceptions.PanicException) as error:
-        raise MalformedBlock(f"rows do not decode: {error!r}") from error
-    if frame.height != height:
-        raise MalformedBlock(f"{frame.height} rows where the header says {height}")
-    return frame
-
-
-def _first_seen(found: Keys, partitions: np.ndarray, look: Look) -> tuple[Mask, Mask]:
-    """Which rows count for the dimensions that need no tags, and which for the others.
-
-    The first row of an event counts for the former, its first tagged row for the latter; once tagged, an
-    event has said everything.
-    """
-    ids = found & ~TAGGED
-    marked = (found & TAGGED).astype(np.bool_)
-    first = np.zeros(found.size, dtype=np.bool_)
+def _firsts(ids: Keys, tagged: Mask) -> tuple[Mask, Mask]:
+    """Which rows are the first of their id, and which the first tagged one."""
+    inorder = np.sort(ids)
+    if not (inorder[1:] == inorder[:-1]).any():
+        return np.ones(ids.size, dtype=np.bool_), tagged
+    first = np.zeros(ids.size, dtype=np.bool_)
     first[np.unique(ids, return_index=True)[1]] = True
-    tagged_rows = np.flatnonzero(marked)
-    first_tagged = np.zeros(found.size, dtype=np.bool_)
-    first_tagged[tagged_rows[np.unique(ids[tagged_rows], return_index=True)[1]]] = True
-    asked = np.flatnonzero(first | first_tagged)
-    before = np.zeros((2, found.size), dtype=np.bool_)
-    for partition in np.unique(partitions[asked]).tolist():
-        rows = asked[partitions[asked] == partition]
-        before[:, rows] = look(partition, ids[rows])
-    untagged_before, tagged_before = before
-    return first & ~untagged_before & ~tagged_before, first_tagged & ~tagged_before
+    rows = np.flatnonzero(tagged)
+    first_tagged = np.zeros(ids.size, dtype=np.bool_)
+    first_tagged[rows[np.unique(ids[rows], return_index=True)[1]]] = True
+    return first, first_tagged
 
 
-def _deltas(frame: pl.DataFrame, sources: Sequence[Source], enabled: Collection[str]) -> pl.DataFrame:
-    """Explode to recipients, count, sum per combination of values, then per dimension."""
-    combinations = (
-        frame.lazy()
-        .select(
-            *("source", "common", "rest", *_PLAIN),
-            *_FACTS,
-            "recipients",
-            event=pl.int_range(pl.len()),
-            hour=pl.col("sent_time").cast(pl.Int64) // HOUR_MS * 3600,
-        )
-        .explode("recipients", empty_as_null=True, keep_nulls=True)
-        .with_columns(
-            first=pl.col("event").rle_id().is_first_distinct(),
-            provider=pl.col("recipients").struct.field("provider").fill_null(""),
-            one=pl.col("recipients").is_not_null(),
-            reports=pl.col("recipients").struct.field("reports_complaints").fill_null(value=False),
-            blocked=pl.col("recipients").struct.field("blocked").fill_null(value=False),
-        )
-        .with_columns(**_counters())
-        .group_by("source", "common", "rest", "hour", "provider", *_PLAIN)
-        .agg(_SUMS)
-        .filter(pl.any_horizontal(pl.col(name) != 0 for name in COUNTERS))
-        .collect()
+def _groups(partitions: Indexes, buckets: Hours) -> tuple[Indexes, list[tuple[int, int, slice]]]:
+    """An order in which rows of one partition and bucket are together, and where each such group is."""
+    # Open hours are few, so the pair fits a small integer, which numpy sorts by radix.
+    lowest = int(buckets.min())
+    width = int(buckets.max()) - lowest + 1
+    pair = partitions * width + (buckets - lowest)
+    small = pair.astype(np.uint16) if int(pair.max()) < 1 << 16 else pair
+    order = np.argsort(small, kind="stable")
+    inorder = pair[order]
+    starts = np.flatnonzero(np.append(True, inorder[1:] != inorder[:-1]))
+    ends = np.append(starts[1:], inorder.size)
+    return order, [
+        (int(inorder[start]) // width, int(inorder[start]) % width + lowest, slice(int(start), int(end)))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _deltas(
+    batch: _Read,
+    chosen: _Chosen,
+    sources: Sequence[Source],
+    opening: Opening,
+    dimensions: tuple[str, ...],
+) -> pl.DataFrame:
+    """Sum what the chosen rows add, by block, dimension, value and hour."""
+    recipients = Recipients(batch.frame["recipients"])
+    added = increments(batch.frame, recipients, chosen.common | chosen.rest)
+    hour_codes, hours = _code_hours(batch.hours)
+    values = Values(batch.frame, recipients.providers)
+    wanted, meanings = _wanted(added, chosen, values, dimensions)
+    known = pl.concat(meanings) if meanings else pl.Series([], dtype=pl.String)
+    offsets = np.cumsum([0, *map(len, meanings)])
+    # One sort of one integer for each increment: block, value (of all dimensions), hour, counter.
+    hour_bits, value_bits = int(hours.size).bit_length(), len(known).bit_length()
+    base = (
+        (batch.owner[added.rows] << (value_bits + hour_bits + 4))
+        + (hour_codes[added.rows] << 4)
+        + added.counters
     )
-    # Most batches touch few counters: summing the others 13 times over is half of the time.
-    touched = [name for name in COUNTERS if combinations[name].sum()]
-    parts = [_dimension(combinations, name, touched) for name in DIMENSIONS if name in enabled]
-    deltas = pl.concat(parts) if parts else _dimension(combinations.clear(), DIMENSIONS[0], touched)
-    places = pl.DataFrame(
+    parts = [
+        base[rows] + ((codes + offset) << (hour_bits + 4))
+        for (rows, codes), offset in zip(wanted, offsets, strict=False)
+    ]
+    packed, amounts = _runs(np.concatenate(parts) if parts else np.empty(0, dtype=np.int64))
+    cells, at = _heads(packed >> 4)
+    matrix = np.zeros((cells.size, WIDTH), dtype=np.int64)
+    matrix[at, packed & 15] = amounts
+    hour = hours[cells & ((1 << hour_bits) - 1)]
+    value = (cells >> hour_bits) & ((1 << value_bits) - 1)
+    source = cells >> (value_bits + hour_bits)
+    names = pl.Series(dimensions, dtype=pl.String)
+    places = np.array([(one.partition, one.offset) for one in sources], dtype=np.int64).reshape(-1, 2)
+    return pl.DataFrame(
         {
-            "source": pl.Series(range(len(sources)), dtype=pl.Int32),
-            "source_partition": pl.Series([source.partition for source in sources], dtype=pl.Int32),
-            "source_offset": pl.Series([source.offset for source in sources], dtype=pl.Int64),
+            "source": source,
+            "source_partition": places[source, 0].astype(np.int32),
+            "source_offset": places[source, 1],
+            "dimension": names.gather(np.searchsorted(offsets, value, side="right") - 1),
+            "value": known.gather(value),
+            "hour": hour * HOUR_S,
+            **{name: matrix[:, index] for index, name in enumerate(COUNTERS)},
+            "closed": ~opening.is_open(hour, batch.marks[source]),
         }
     )
-    untouched = [pl.lit(0, dtype=pl.Int64).alias(name) for name in COUNTERS if name not in touched]
-    return (
-        deltas.join(places, on="source").with_columns(*untouched).sort("source", "dimension", "value", "hour")
-    )
 
 
-def _counters() -> dict[str, pl.Expr]:
-    """Each counter of one recipient of an event; counters of events stand with the first recipient."""
-    kind, one, first = pl.col("event_type"), pl.col("one"), pl.col("first")
-    bounce, complaint = kind == "Bounce", kind == "Complaint"
-    suppressed_bounce = bounce & pl.col("bounce_subtype").is_in(SUPPRESSED_SUBTYPES)
-    suppressed_complaint = complaint & pl.col("complaint_subtype").is_in(SUPPRESSED_SUBTYPES)
-    delivered = one & (kind == "Delivery")
-    opened = first & (kind == "Open")
-    masks = {
-        "sends": one & (kind == "Send"),
-        "deliveries": delivered,
-        "eligible": delivered & pl.col("reports"),
-        "complaints": first & complaint & ~suppressed_complaint & (pl.col("complaint_type") != "not-spam"),
-        "hard_bounces": one & bounce & (pl.col("bounce_type") == "Permanent") & ~suppressed_bounce,
-        "soft_bounces": one
-        & bounce
-        & pl.col("bounce_type").is_in(["Transient", "Undetermined"])
-        & ~pl.col("out_of_office"),
-        "suppressed": one & (suppressed_bounce | suppressed_complaint),
-        "rejects": first & (kind == "Reject"),
-        "rendering_failures": first & (kind == "Rendering Failure"),
-        "delays": one & (kind == "DeliveryDelay"),
-        "opens": opened & ~pl.col("machine_open"),
-        "clicks": first & (kind == "Click"),
-        "machine_opens": opened & pl.col("machine_open"),
-        "unsubscribes": first & (kind == "Subscription") & pl.col("unsubscribed"),
-        "blocks": one & (bounce | (kind == "DeliveryDelay")) & pl.col("blocked"),
-    }
-    return {name: masks[name].cast(pl.Int64) for name in COUNTERS}
+def _wanted(
+    added: Increments, chosen: _Chosen, values: Values, dimensions: tuple[str, ...]
+) -> tuple[list[tuple[Indexes, Indexes]], list[pl.Series]]:
+    """By dimension: which increments count in it with which code, and what its codes mean."""
+    for_common = np.flatnonzero(chosen.common[added.rows])
+    for_rest = np.flatnonzero(chosen.rest[added.rows])
+    wanted, meanings = [], []
+    for dimension in dimensions:
+        which = for_common if dimension in UNTAGGED_DIMENSIONS else for_rest
+        codes, meaning = values.of(dimension, added.rows[which], added.recipients[which])
+        present = codes >= 0
+        if not present.all():
+            which, codes = which[present], codes[present]
+        wanted.append((which, codes))
+        meanings.append(meaning)
+    return wanted, meanings
 
 
-def _dimension(combinations: pl.DataFrame, name: str, touched: Sequence[str]) -> pl.DataFrame:
-    """The deltas of one dimension."""
-    flag = "common" if name in UNTAGGED_DIMENSIONS else "rest"
-    value = pl.col(name if name in _PLAIN else "provider")
-    present = value != ""
-    if name in _PAIRS:
-        left, right = _PAIRS[name]
-        present = (pl.col(left) != "") & (pl.col(right) != "")
-        value = pl.concat_str(left, pl.lit(PAIR_SEPARATOR), right)
-    return (
-        combinations.lazy()
-        .filter(pl.col(flag) & present)
-        .group_by("source", "hour", value=value)
-        .agg(pl.col(counter).sum() for counter in touched)
-        .select("source", pl.lit(name).alias("dimension"), "value", "hour", *touched)
-        .collect()
-    )
+def _code_hours(hours: Hours) -> tuple[Indexes, Hours]:
+    """Hours as small integers, and what they mean."""
+    if not hours.size:
+        return hours, hours
+    low, high = int(hours.min()), int(hours.max())
+    if high - low < _DENSE_HOURS:
+        return hours - low, np.arange(low, high + 1)
+    meaning, codes = np.unique(hours, return_inverse=True)
+    return codes, meaning
 
 
-_PAIRS: Final = {"feedback_ab": ("feedback_a", "feedback_b"), "provider_campaign": ("provider", "campaign")}
+def _runs(packed: Indexes) -> tuple[Indexes, Indexes]:
+    """Different integers in order, and how often each occurs."""
+    packed.sort()
+    starts = np.flatnonzero(np.append(True, packed[1:] != packed[:-1])) if packed.size else packed
+    return packed[starts], np.diff(starts, append=packed.size)
 
 
-def _nothing() -> pl.DataFrame:
-    """No rows, for a batch of empty blocks."""
-    schema: dict[str, pl.DataType] = dict.fromkeys((*_FACTS, *_PLAIN), pl.String())
-    schema |= dict.fromkeys(("machine_open", "out_of_office", "unsubscribed", "tagged"), pl.Boolean())
-    recipient = pl.Struct({"provider": pl.String, "reports_complaints": pl.Boolean, "blocked": pl.Boolean})
-    schema |= {"event_id": pl.Binary(), "sent_time": pl.Datetime("ms"), "recipients": pl.List(recipient)}
-    return pl.DataFrame(schema=schema)
+def _heads(inorder: Indexes) -> tuple[Indexes, NDArray[np.int64]]:
+    """Different integers of an ordered array, and which of them each of its entries is."""
+    if not inorder.size:
+        return inorder, inorder
+    heads = np.append(True, inorder[1:] != inorder[:-1])
+    return inorder[heads], np.cumsum(heads) - 1

@@ -1,12 +1,11 @@
-"""The memory of seen events: 8 bytes a key, in sorted arrays that are merged as they grow.
+"""The memory of seen events: a hash table of 8-byte keys in rows of sixteen.
 
 A key is 63 bits of `event_id` and whether the event was tagged. Two different events share their 63 bits with
 a probability of n²/2⁶⁴ among n: 1.4 in 10,000 for the *first* collision among 50 million, and a collision
 would leave one event uncounted.
 
-Nothing is ever forgotten on purpose: a block's keys are added only once its deltas are on the broker, so
-replaying a block finds the memory as it was when the block was first read, or finds all of the block's events
-already counted.
+Ids are hashes, so a key's top bits choose its row evenly, and a look-up is one gather and one comparison. What a full
+row has no room for spills into a sorted array. A table has room for 11 to 15 bytes a key.
 """
 
 from __future__ import annotations
@@ -23,14 +22,17 @@ Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
 TAGGED: Final = np.uint64(1)
-_RATIO: Final = 4
-"""A level is merged into the one before unless that is this many times larger: few levels to search, and a
-key is
-moved some ten times on the way to 50 million."""
-_INDEX_BITS_LESS: Final = 5
-"""An index entry per 2⁵ keys on the average: 0.25 bytes a key."""
-_INDEXED: Final = 1 << 17
-"""Smaller levels fit the cache and are searched directly."""
+WIDTH: Final = 16
+"""Keys of a row."""
+_FULL: Final = 11
+"""Keys a row on the average when the table grows: one in a hundred has spilled then."""
+_GROWN: Final = 8.2
+"""Keys a row after a large table has grown."""
+_SMALL: Final = 1 << 15
+"""Keys of a table below which it grows by half a row's width, for few moves matter more than bytes."""
+_CHUNK: Final = 1 << 12
+"""Rows moved at once when a table grows: what a processor's cache holds, and little memory."""
+_HIGH: Final = np.uint64(32)
 
 
 def keys(prefixes: Keys, tagged: Mask) -> Keys:
@@ -38,112 +40,119 @@ def keys(prefixes: Keys, tagged: Mask) -> Keys:
 
     The first 8 bytes of each `event_id` (little-endian), lowest bit replaced by `tagged`.
     """
-    return (prefixes & ~TAGGED) | tagged.astype(np.uint64)
+    return (prefixes & ~TAGGED) | tagged
 
 
 class Seen:
     """A set of keys."""
 
-    __slots__ = ("_levels",)
+    __slots__ = ("_fill", "_rows", "_size", "_spill")
 
     def __init__(self) -> None:
-        self._levels: list[_Level] = []
+        self._size = 0
+        self._spill = np.empty(0, dtype=np.uint64)
+        self._clear(2)
 
     def __len__(self) -> int:
-        """Number of keys, repeats included."""
-        return sum(level.keys.size for level in self._levels)
+        """Number of keys; one added twice may count twice."""
+        return self._size
 
     @property
     def nbytes(self) -> int:
         """Bytes held at rest."""
-        return sum(level.nbytes for level in self._levels)
+        return self._rows.nbytes + self._fill.nbytes + self._spill.nbytes
 
     def add(self, fresh: Keys) -> None:
-        """Remember keys, in any order."""
-        if not fresh.size:
-            return
-        run = np.sort(fresh)
-        while self._levels and self._levels[-1].keys.size < _RATIO * run.size:
-            # Two sorted runs: a stable sort merges them in one pass.
-            run = np.sort(np.concatenate((self._levels.pop().keys, run)), kind="stable")
-        self._levels.append(_Level(run))
+        """Remember keys, in any order; those known already take room once more."""
+        if fresh.size:
+            self._reserve(self._size + fresh.size)
+            self._insert(np.sort(fresh))
 
     def restore(self, arrays: Iterable[Keys]) -> None:
-        """Remember very many keys at once: one sort for all."""
-        everything = [level.keys for level in self._levels]
-        everything.extend(arrays)
-        if everything:
-            run = np.concatenate(everything)
-            everything.clear()
-            run.sort()
-            self._levels = [_Level(run)] if run.size else []
+        """Remember very many keys at once, each once however often it is among them."""
+        parts = list(arrays)
+        if not parts:
+            return
+        run = np.concatenate(parts)
+        parts.clear()
+        run.sort()
+        if run.size:
+            different = np.empty(run.size, dtype=np.bool_)
+            different[0] = True
+            np.not_equal(run[1:], run[:-1], out=different[1:])
+            run = run[different]
+        self._reserve(self._size + run.size)
+        step = _CHUNK * WIDTH
+        for start in range(0, run.size, step):
+            self._insert(run[start : start + step])
 
     def look(self, ids: Keys) -> tuple[Mask, Mask]:
         """Which of the (even) ids were seen untagged, and which tagged."""
-        order = np.argsort(ids)
-        ordered = ids[order]
-        untagged = np.zeros(ids.size, dtype=np.bool_)
-        tagged = np.zeros(ids.size, dtype=np.bool_)
-        for level in self._levels:
-            level.look(ordered, untagged, tagged)
-        back = np.empty_like(order)
-        back[order] = np.arange(order.size)
-        return untagged[back], tagged[back]
-
-
-class _Level:
-    """One sorted array; a large one with an index over its top bits, for the keys are spread evenly."""
-
-    __slots__ = ("_shift", "_starts", "_steps", "keys")
-
-    def __init__(self, run: Keys) -> None:
-        self.keys = run
-        self._starts: NDArray[np.uint32] | None = None
-        if run.size >= _INDEXED:
-            bits = max(int(run.size).bit_length() - _INDEX_BITS_LESS, 1)
-            self._shift = np.uint64(64 - bits)
-            edges = np.arange(1 << bits, dtype=np.uint64) << self._shift
-            starts = np.empty((1 << bits) + 1, dtype=np.uint32)
-            starts[:-1] = np.searchsorted(run, edges)
-            starts[-1] = run.size
-            self._steps = int(np.diff(starts).max()).bit_length()
-            self._starts = starts
-
-    @property
-    def nbytes(self) -> int:
-        return self.keys.nbytes + (0 if self._starts is None else self._starts.nbytes)
-
-    def look(self, ids: Keys, untagged: Mask, tagged: Mask) -> None:
-        run = self.keys
-        at = self._find(ids)
-        last = run.size - 1
-        here = run[np.minimum(at, last)]
-        plain = here == ids
-        untagged |= plain
-        # A twin lies right behind, but repeats of the plain key may lie between.
+        at = self._row(ids)
         marked = ids | TAGGED
-        tagged |= here == marked
-        if plain.any():
-            rows = np.flatnonzero(plain)
-            behind = self._find(marked[rows])
-            tagged[rows] |= run[np.minimum(behind, last)] == marked[rows]
+        found = ((self._rows[at] | TAGGED) == marked[:, None]).any(axis=1)
+        tagged = np.zeros(ids.size, dtype=np.bool_)
+        untagged = np.zeros(ids.size, dtype=np.bool_)
+        hits = np.flatnonzero(found)
+        if hits.size:
+            rows = self._rows[at[hits]]
+            tagged[hits] = (rows == marked[hits, None]).any(axis=1)
+            untagged[hits] = (rows == ids[hits, None]).any(axis=1)
+        if self._spill.size:
+            full = np.flatnonzero(self._fill[at] == WIDTH)
+            if full.size:
+                untagged[full] |= self._spilled(ids[full])
+                tagged[full] |= self._spilled(marked[full])
+        return untagged, tagged
 
-    def _find(self, ids: Keys) -> NDArray[np.int64]:
-        """The first position not less than each (ascending) id.
+    def _spilled(self, wanted: Keys) -> Mask:
+        at = np.minimum(np.searchsorted(self._spill, wanted), self._spill.size - 1)
+        found: Mask = self._spill[at] == wanted
+        return found
 
-        A bisection of all ids at once, each inside its index entry.
-        """
-        starts = self._starts
-        if starts is None:
-            found: NDArray[np.int64] = np.searchsorted(self.keys, ids)
-            return found
-        bucket = ids >> self._shift
-        low: NDArray[np.int64] = starts[bucket].astype(np.int64)
-        high = starts[bucket + np.uint64(1)].astype(np.int64)
-        last = self.keys.size - 1
-        for _ in range(self._steps):
-            middle = (low + high) >> 1
-            less = (self.keys[np.minimum(middle, last)] < ids) & (low < high)
-            low = np.where(less, middle + 1, low)
-            high = np.where(less, high, middle)
-        return low
+    def _row(self, wanted: Keys) -> NDArray[np.int64]:
+        rows: NDArray[np.int64] = (((wanted >> _HIGH) * np.uint64(len(self._fill))) >> _HIGH).astype(np.int64)
+        return rows
+
+    def _clear(self, rows: int) -> None:
+        # What is free holds a key that belongs to another row, so it is never found: there are two rows at least.
+        self._rows = np.zeros((rows, WIDTH), dtype=np.uint64)
+        self._rows[0] = ~np.uint64(0)
+        self._fill = np.zeros(rows, dtype=np.uint8)
+        self._size = 0
+
+    def _insert(self, run: Keys) -> None:
+        """Add sorted keys; there is room."""
+        rows = self._row(run)
+        heads = np.empty(rows.size, dtype=np.bool_)
+        heads[0] = True
+        np.not_equal(rows[1:], rows[:-1], out=heads[1:])
+        starts = np.flatnonzero(heads)
+        lengths = np.diff(starts, append=rows.size)
+        before = self._fill[rows[starts]]
+        places = np.arange(rows.size) - np.repeat(starts - before, lengths)
+        fits = places < WIDTH
+        if fits.all():
+            self._rows[rows, places] = run
+        else:
+            self._rows[rows[fits], places[fits]] = run[fits]
+            spilled = run[~fits]
+            self._spill = np.insert(self._spill, np.searchsorted(self._spill, spilled), spilled)
+        self._fill[rows[starts]] = np.minimum(before + lengths, WIDTH)
+        self._size += run.size
+
+    def _reserve(self, size: int) -> None:
+        """Grow so that so many keys have room."""
+        if size <= _FULL * len(self._fill):
+            return
+        old, fill, spill = self._rows, self._fill, self._spill
+        self._clear(int(size / (_GROWN if size > _SMALL else _GROWN / 2)) + 2)
+        self._spill = np.empty(0, dtype=np.uint64)
+        columns = np.arange(WIDTH)
+        for start in range(0, len(fill), _CHUNK):
+            end = start + _CHUNK
+            kept = old[start:end][fill[start:end, None] > columns]
+            if kept.size:
+                self._insert(np.sort(kept))
+        if spill.size:
+            self._insert(spill)

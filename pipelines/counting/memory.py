@@ -22,8 +22,16 @@ class Memory(Protocol):
     nothing.
     """
 
-    def seen(self) -> Iterator[NDArray[np.uint64]]:
-        """The key of every event counted so far, in arrays of any length, in any order; repeats are allowed.
+    def watermark(self) -> int:
+        """The hour (since the epoch) of the latest event stored, be it ahead of the clock.
+
+        Any hour long past when there is none.
+        """
+
+    def seen(self, since: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint64]]]:
+        """Cohort hour (since the epoch) and key of every event stored whose cohort hour is not before `since`.
+
+        Aligned arrays of any length, in any order; repeats are allowed.
 
         A key is the first 8 bytes of `event_id` read as a little-endian integer, its lowest bit replaced by
         `tagged` (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both
@@ -31,9 +39,10 @@ class Memory(Protocol):
         8)), bitNot(toUInt64(1))), toUInt64(tagged))`.
         """
 
-    def counters(self) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
+    def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         """(dimension, value, cohort hour in seconds, counters in the order of `schemas.counters.COUNTERS`).
 
+        Of the hours that are not more than so many days behind the greatest that is not ahead of the clock.
         Once for each (dimension, value, hour). Raw sums: `sends` includes the suppressed, as in `RateRow`.
         """
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+Record = tuple[int, bytes, bytes | None]
+"""Of a changelog: (partition, key, value); no value: the key is deleted."""
+
+
 class Store(MemoryStore):  # type: ignore[misc]
     """A table's content by partition, so that a partition given away is dropped whole."""
 
@@ -56,8 +60,8 @@ class Table(faust.Table):  # type: ignore[misc]
             loop=self.loop,
         )
 
-    async def write(self, records: Iterable[tuple[int, bytes, bytes]]) -> None:
-        """Send (partition, key, value) to the changelog; returns once the broker has them all."""
+    async def write(self, records: Iterable[Record]) -> None:
+        """Send records to the changelog; returns once the broker has them all."""
         topic = self.changelog_topic
         futures = [
             await topic.send(key=key, value=value, partition=partition) for partition, key, value in records

@@ -148,7 +148,13 @@ def test_the_memory_holds_every_event_and_the_newest_counters(
     insert("ses.rates", [cell | {"version": 5, "sends": 2}, cell | {"version": 9, "sends": 3, "blocks": 1}])
     insert("ses.rates", [{"dimension": "account", "value": "none", "hour": 0, "version": 11}])
     memory = ClickHouseMemory(through)
-    seen = {int(key) for keys in memory.seen() for key in keys}
+    found = list(memory.seen(0))
+    seen = {int(key) for _, keys in found for key in keys}
+    assert {int(hour) for hours, _ in found for hour in hours} == {
+        row["sent_time"] // 3_600_000 for row in rows
+    }
+    assert memory.watermark() == max(row["event_time"] for row in rows) // 3_600_000
+    assert not [keys for _, keys in memory.seen(memory.watermark() + 24) if keys.size]
     wanted = {int.from_bytes(row["event_id"][:8], "little") & ~1 | int(row["tagged"]) for row in rows}
     assert seen == wanted
     assert list(memory.counters(36_500)) == [("campaign", 'a"b\té', 7_226_582_400, (3, *[0] * 13, 1))]
@@ -157,7 +163,8 @@ def test_the_memory_holds_every_event_and_the_newest_counters(
 
 def test_an_empty_memory(through: Through) -> None:
     memory = ClickHouseMemory(through)
-    assert (list(memory.seen()), list(memory.counters(36_500)), memory.last_version()) == ([], [], 0)
+    assert (list(memory.seen(0)), list(memory.counters(36_500)), memory.last_version()) == ([], [], 0)
+    assert memory.watermark() == 0
 
 
 def test_the_report_shows_campaigns_paths_and_dead_letters(through: Through, insert: Any, event: Any) -> None:

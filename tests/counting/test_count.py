@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,17 +11,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.counting import deltas
-from pipelines.counting.count import ALL_DIMENSIONS, Source, check, count
-from pipelines.counting.dedup import Seen
+from pipelines.counting.count import count
+from pipelines.counting.hours import Opening
+from pipelines.counting.reading import Source, check
+from pipelines.counting.remembered import Remembered
 from schemas.blocks import MalformedBlock, decode, encode, open_block
-from schemas.counters import COUNTERS
+from schemas.counters import COUNTERS, DIMENSIONS, TAG_PREFIX
 from schemas.events import EVENT_TYPES, OTHER, SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
 from schemas.partitioning import of_key
 
+if TYPE_CHECKING:
+    from pipelines.counting.dedup import Keys, Mask
+
 HOUR_MS = 3_600_000
+TAGS = ("tag:team", "tag:plan")
 NOON = 1_760_011_200_000
 
+NOW = Opening(48, NOON // HOUR_MS)
+
 Cell = tuple[str, str, int]
+
+
+def blank(partition: int, bucket: int, ids: Keys) -> tuple[Mask, Mask]:
+    """Nothing was seen before."""
+    return np.zeros(ids.size, dtype=np.bool_), np.zeros(ids.size, dtype=np.bool_)
 
 
 def event(**facts: Any) -> dict[str, Any]:
@@ -91,12 +104,15 @@ def amounts(row: dict[str, Any]) -> list[tuple[str, str]]:  # noqa: C901, PLR091
 def cells(row: dict[str, Any], provider: str) -> dict[str, str]:
     """The value of each dimension."""
     plain = {
-        name: row.get(name, "") for name in ALL_DIMENSIONS if not name.startswith(("provider", "feedback_ab"))
+        name: row.get(name, "") for name in DIMENSIONS if not name.startswith(("provider", "feedback_ab"))
     }
     a, b, campaign = row.get("feedback_a", ""), row.get("feedback_b", ""), row.get("campaign", "")
     plain["feedback_ab"] = f"{a}:{b}" if a and b else ""
     plain["provider"] = provider
     plain["provider_campaign"] = f"{provider}:{campaign}" if provider and campaign else ""
+    for dimension in TAGS:
+        named = [tag["values"] for tag in row.get("tags", []) if TAG_PREFIX + tag["name"] == dimension]
+        plain[dimension] = named[0][0] if named and named[0] else ""
     return {name: value for name, value in plain.items() if value}
 
 
@@ -120,14 +136,17 @@ def naive(rows: list[dict[str, Any]]) -> dict[Cell, dict[str, int]]:
 
 def counted(batches: list[list[tuple[int, int, list[dict[str, Any]]]]]) -> dict[Cell, dict[str, int]]:
     """Batches of (partition, offset, rows) through the columnar count and its memory, summed."""
-    seen = Seen()
+    seen = Remembered()
+    marks: dict[int, int] = {}
     sums: dict[Cell, dict[str, int]] = {}
     for batch in batches:
         sources = [Source(p, o, open_block(encode("ses_event", rows))) for p, o, rows in batch]
-        result = count(sources, lambda _, ids: seen.look(ids))
-        for keys in result.fresh.values():
-            seen.add(keys)
+        result = count(sources, lambda _, bucket, ids: seen.look(bucket, ids), NOW, marks, DIMENSIONS + TAGS)
+        marks |= result.watermarks
+        for found in result.fresh:
+            seen.hold(found.bucket, [found.keys])
         for row in result.deltas.iter_rows(named=True):
+            assert not row["closed"]
             cell = sums.setdefault((row["dimension"], row["value"], row["hour"]), {})
             for name in COUNTERS:
                 if row[name]:
@@ -136,6 +155,12 @@ def counted(batches: list[list[tuple[int, int, list[dict[str, Any]]]]]) -> dict[
 
 
 words = st.sampled_from(["", "x", "y"])
+tag_lists = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["team", "plan", "other"]), "values": st.lists(words, max_size=2)}
+    ),
+    max_size=3,
+)
 providers = st.builds(
     recipient, st.sampled_from(["gmail", "yahoo", "other"]), reports=st.booleans(), blocked=st.booleans()
 )
@@ -159,6 +184,7 @@ def stories(draw: st.DrawFn) -> list[dict[str, Any]]:
                 name: draw(st.booleans())
                 for name in ("machine_open", "out_of_office", "unsubscribed", "tagged")
             },
+            tags=draw(tag_lists),
             **{
                 name: draw(words)
                 for name in ("tenant", "feedback_a", "feedback_b", "campaign", "from_domain")
@@ -200,10 +226,10 @@ def test_untagged_first_counts_only_what_needs_no_tags_and_the_twin_adds_the_res
 def test_an_event_in_two_blocks_of_a_batch_is_the_first_blocks() -> None:
     row = event(id=1)
     sources = [Source(3, offset, open_block(encode("ses_event", [row]))) for offset in (7, 8)]
-    result = count(sources, lambda _, ids: Seen().look(ids))
+    result = count(sources, blank, NOW, {})
     assert set(result.deltas["source_offset"].to_list()) == {7}
     assert (result.events, result.duplicates) == (2, 1)
-    assert list(result.fresh) == [3]
+    assert [found.partition for found in result.fresh] == [3]
 
 
 def test_providers_add_up_to_the_account() -> None:
@@ -221,16 +247,16 @@ def test_providers_add_up_to_the_account() -> None:
 
 def test_only_enabled_dimensions_are_counted() -> None:
     sources = [Source(0, 0, open_block(encode("ses_event", [event(id=1, region="eu", campaign="c")])))]
-    result = count(sources, lambda _, ids: Seen().look(ids), {"region"})
+    result = count(sources, blank, NOW, {}, ("region",))
     assert result.deltas["dimension"].to_list() == ["region"]
 
 
 @pytest.mark.parametrize("rows", [[], [event(id=1, event_type="other")]])
 def test_what_counts_nothing_gives_no_delta(rows: list[dict[str, Any]]) -> None:
     sources = [Source(0, 0, open_block(encode("ses_event", rows)))]
-    result = count(sources, lambda _, ids: Seen().look(ids))
+    result = count(sources, blank, NOW, {})
     assert result.deltas.is_empty()
-    assert sum(keys.size for keys in result.fresh.values()) == len(rows)
+    assert sum(found.keys.size for found in result.fresh) == len(rows)
 
 
 def test_damaged_rows_are_told_from_good_ones() -> None:
@@ -239,7 +265,7 @@ def test_damaged_rows_are_told_from_good_ones() -> None:
     torn = Source(0, 1, open_block(whole[:-20] + b"\0"))
     check(good)
     with pytest.raises(MalformedBlock):
-        count([good, torn], lambda _, ids: Seen().look(ids))
+        count([good, torn], blank, NOW, {})
     with pytest.raises(MalformedBlock):
         check(torn)
     with pytest.raises(MalformedBlock):
@@ -279,7 +305,7 @@ def test_a_key_of_a_source_block_is_never_split_and_goes_to_its_partition(
     monkeypatch.setattr(deltas, "MAX_BYTES", 100)
     rows = [event(id=n, campaign=f"c{n % 3}", sent_time=NOON + n % 4 * HOUR_MS) for n in range(60)]
     sources = [Source(0, o, open_block(encode("ses_event", rows[o * 20 : o * 20 + 20]))) for o in range(3)]
-    result = count(sources, lambda _, ids: Seen().look(ids))
+    result = count(sources, blank, NOW, {})
     blocks = deltas.encode(result.deltas, 4)
     owners: dict[tuple[str, str, int], int] = {}
     offsets: dict[tuple[str, str], int] = {}
