@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.intake.feedback_id import MAX_FIELD, FeedbackId, of_headers, parse, repeats
@@ -42,6 +42,7 @@ def test_a_header_reads_as_gmail_reads_it(value: str, expected: FeedbackId) -> N
     assert parse(value) == expected
 
 
+@settings(deadline=None)
 @given(FIELDS)
 def test_only_the_last_four_fields_count_and_each_keeps_its_place_from_the_right(fields: list[str]) -> None:
     read = parse(":".join(fields))
@@ -57,12 +58,14 @@ def test_only_the_last_four_fields_count_and_each_keeps_its_place_from_the_right
         assert read == FeedbackId(problems=("no_sender_id",))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["", "x", "y", "z"]), max_size=6))
 def test_repeats_are_what_a_count_finds(fields: list[str]) -> None:
     found = repeats(fields)
     assert sorted(found) == sorted({one for one in fields if one and fields.count(one) > 1})
 
 
+@settings(deadline=None)
 @given(st.text(max_size=3000))
 def test_any_text_reads_and_no_field_is_without_bound(text: str) -> None:
     read = parse(text)

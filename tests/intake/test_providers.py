@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.intake.mx import Mx, preferred, provider_of
@@ -96,6 +96,7 @@ def test_names_beyond_ascii_are_looked_up_as_dns_has_them(make: Any, event: Any)
     assert a_label("\ud800." * 3) == "\ud800.\ud800.\ud800"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_has_a_provider(text: str) -> None:
     assert Directory([MINE]).of(text).name in {*known(), "acme", OTHER}
@@ -144,6 +145,7 @@ def test_only_the_preferred_exchangers_count() -> None:
     assert provider_of([]) is None
 
 
+@settings(deadline=None)
 @given(
     st.permutations(
         [Mx(10, "a.mimecast.com"), Mx(10, "b.l.google.com"), Mx(20, "c.zoho.eu"), Mx(10, "B.l.google.com.")]

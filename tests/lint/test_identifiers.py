@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.lint.identifiers import Field, Use, lint, looks_unique, spelling, summary
@@ -93,6 +93,7 @@ def test_characters_that_it_may_have(value: str) -> None:
     assert kinds(Use("feedback_a", value, 1)) == []
 
 
+@settings(deadline=None)
 @given(VALUES, st.randoms())
 def test_findings_depend_on_the_uses_not_on_their_order(uses: list[Use], random: object) -> None:
     shuffled = list(uses)
@@ -100,6 +101,7 @@ def test_findings_depend_on_the_uses_not_on_their_order(uses: list[Use], random:
     assert lint([], shuffled) == lint([], uses)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_every_finding_is_there_and_none_is_missed(uses: list[Use]) -> None:
     found = {(each.kind, each.fields) for each in lint([], uses)}
