@@ -10,6 +10,8 @@ from connectors.cli.production import logged
 if TYPE_CHECKING:
     import argparse
 
+    from pipelines.worker.numbers import Numbers
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options: none of its own."""
@@ -17,12 +19,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count until stopped."""
+    from contextlib import ExitStack
+
     from connectors.cli.wiring import worker_config
     from connectors.kafka import await_broker
+    from connectors.metrics.readings import of_worker
+    from connectors.metrics.serving import serving
     from pipelines.worker.run import run_worker
 
     settings = logged(args)
     await_broker(settings.kafka)
     folder = directory_of(args).path / "worker"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return run_worker(worker_config(settings, folder), None)
+    with ExitStack() as stack:
+
+        def watched(numbers: Numbers) -> None:
+            stack.enter_context(serving(settings.metrics.bind, lambda: of_worker(numbers)))
+
+        return run_worker(worker_config(settings, folder), None, watched)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from pipelines.counting.caps import Capped
 
 
 @dataclass(slots=True)
@@ -34,16 +36,6 @@ class Steps:
 
 
 @dataclass(slots=True)
-class Capped:
-    """A dimension and its cap, in this worker's partitions."""
-
-    admitted: int = 0
-    """Values that have counters of their own now."""
-    refused: int = 0
-    """Deltas that were counted to `(other)` instead, since the start."""
-
-
-@dataclass(slots=True)
 class Numbers:
     """Counts since the start, unless said otherwise. The steps write it, in the worker's thread alone; anyone may read.
 
@@ -60,19 +52,11 @@ class Numbers:
     """Of them, events of closed hours (too old or of the future): their hours are recounted."""
     remembered: int = 0
     """Ids of events in memory now."""
-    deltas: int = 0
-    """Deltas that the rate agent applied."""
-    repeated: int = 0
-    """Deltas that it had applied before."""
     rows: int = 0
     """Rows of `ses.rates` sent."""
     recounts_asked: int = 0
     """Requests for a recount of a key's hour."""
-    recounts_applied: int = 0
-    """Answers taken."""
-    keys: int = 0
-    """(dimension, value)s with counters in memory now."""
-    capped: dict[str, Capped] = field(default_factory=dict)
-    """By dimension; only of dimensions that have been capped."""
+    capped: Mapping[str, Capped] = field(default_factory=dict)
+    """By dimension; only of dimensions that have more values than their cap."""
     lag: int = 0
     """Kafka records of our partitions that are not acknowledged, when last looked."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.worker.app import create_app
 from pipelines.worker.errors import WorkerError
+from pipelines.worker.gauges import gauge
 from pipelines.worker.topics import prepare
 from pipelines.worker.watchdog import watch
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pipelines.counting.memory import Memory
     from pipelines.worker.config import WorkerConfig
+    from pipelines.worker.numbers import Numbers
 
 HARD_EXIT: Final = 70
 """EX_SOFTWARE of sysexits.h: stopping did not end."""
@@ -28,11 +30,13 @@ HARD_EXIT: Final = 70
 _log = logging.getLogger(__name__)
 
 
-def run_worker(config: WorkerConfig, memory: Memory | None) -> int:
+def run_worker(
+    config: WorkerConfig, memory: Memory | None, watched: Callable[[Numbers], object] | None = None
+) -> int:
     """Run a worker in this process and thread until SIGTERM or SIGINT; its exit code.
 
     Logging is left as it was set up. Whatever goes wrong ends the worker with an exit code other than 0; what
-    it had not finished is done again after a restart.
+    it had not finished is done again after a restart. `watched` is given what the worker counts, before it starts.
     """
     try:
         prepare(config, tables=memory is None)
@@ -40,6 +44,8 @@ def run_worker(config: WorkerConfig, memory: Memory | None) -> int:
     except WorkerError as error:
         _log.critical("%s", error)
         return error.exit_code
+    if watched:
+        watched(app.numbers)
     hard_exit = threading.Timer(config.stop_s, _end, [config.stop_s])
     hard_exit.daemon = True
     try:
@@ -56,7 +62,7 @@ async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None
     app.finalize()
     tasks = [
         asyncio.create_task(work)
-        for work in (stop.wait(), _crashed(app), watch(app, app.progress, config.stall_s))
+        for work in (stop.wait(), _crashed(app), watch(app, app.progress, config.stall_s), gauge(app))
     ]
     start = asyncio.create_task(app.start())
     try:
