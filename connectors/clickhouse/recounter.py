@@ -245,6 +245,7 @@ class Recounter:
         self.numbers.passes += 1
         self.numbers.letters += letters
         self.numbers.seconds = took
+        LOG.info("recounted %d key-hours in %.1f s", len(gathered.keys), took)
         if gathered.generation == self._generation:
             self._owed |= gathered.next_offsets
             self._pay(consumer)

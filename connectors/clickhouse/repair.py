@@ -37,9 +37,11 @@ class Repaired:
     """What a repair found."""
 
     hours: int | None
-    """Cohort hours recounted; None: all, as no clean stop is on record."""
+    """Cohort hours that may have been off; None: all, as no clean stop is on record."""
     rows: int
     """Rows of rates that were off, and are right now."""
+    looked_at: int = 0
+    """Cohort hours recounted, of those that have anything."""
 
 
 def repair(
@@ -73,7 +75,7 @@ def repair(
     client.insert("clean_stops", [[began]], column_names=["time"])
     if wrong:
         LOG.warning("%d rows of rates did not agree with the events: corrected", wrong)
-    return Repaired(None if touched is None else len(touched), wrong)
+    return Repaired(None if touched is None else len(touched), wrong, done)
 
 
 def mark_clean_stop(client: Client) -> None:

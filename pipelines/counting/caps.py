@@ -26,7 +26,7 @@ from pipelines.counting.rate import HOUR_S, StateError
 from schemas.counters import OTHER_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.counting.days import Days
 
@@ -71,6 +71,22 @@ class _Packed(msgspec.Struct, array_like=True):
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
+
+
+def restored(horizons: Mapping[str, int]) -> bytes:
+    """What is to be remembered when only the last hour (seconds) counted to `(other)` is known of each dimension.
+
+    All its values are then to be admitted from the hour after it on (`first_own`), but for hours they have counters of:
+    what has no row of its own in an hour counts to `(other)` there, by whichever way it comes.
+    """
+    return _ENCODER.encode(
+        _Packed(_FORMAT, {name: _Dimension(horizon=hour) for name, hour in horizons.items()})
+    )
+
+
+def first_own(horizon: int) -> int:
+    """`State.since` of a value that is admitted when the horizon is there."""
+    return horizon + HOUR_S
 
 
 class Distinct:
@@ -177,7 +193,7 @@ class Caps:
             if since is None:
                 since = self._since(dimension, value, found, days)
                 if since is None and room > 0 and hour > found.horizon:
-                    since = new[value] = found.horizon + HOUR_S if found.horizon > _NEVER else 0
+                    since = new[value] = first_own(found.horizon) if found.horizon > _NEVER else 0
                     room -= 1
             if (since is not None and hour >= since) or has(value, hour):
                 volumes.admitted[value] += volume
@@ -247,7 +263,7 @@ class Caps:
                 break
             found.displaced.add(victim)
             found.displaced.discard(value)
-            found.promoted[value] = found.horizon + HOUR_S
+            found.promoted[value] = first_own(found.horizon)
             self.changed = True
 
     def capped(self, days: Days) -> dict[str, Capped]:

@@ -150,6 +150,18 @@ class Days:
             if key in states:
                 yield record_key(key, day), states[key]
 
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of the records that make all this, states of days excepted."""
+        yield WATERMARK, str(self.watermark).encode()
+        if self.caps is not None:
+            yield CAPS, self.caps
+
+    def states(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Day, key of the (dimension, value) and packed state; may be replaced meanwhile."""
+        for day, states in self._days.items():
+            for key in list(states):
+                yield day, key, states[key]
+
     def keys(self, dimension: str) -> Iterator[bytes]:
         """The keys of a dimension's values that have states."""
         start = dimension.encode() + b"\0"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXPIRED_AT_ONCE: Final = 2000
 """States of days that are over go by so many in a step, so that no step is held up."""
-_AHEAD_S: Final = 24 * rate.HOUR_S
+AHEAD_S: Final = 24 * rate.HOUR_S
 """Hours of a future further away move no horizon: they would keep values out for as long."""
 _FORWARDED: Final = 16
 """What a partition forwards has a source partition of its own: its number plus 1, shifted by so many bits, plus the
@@ -153,7 +153,7 @@ class Rating:
             list(cells.iter_rows()),
             self._memory[partition],
             lambda value, hour: hour in self._load(partition, dimension, value, rate.day_of(hour)),
-            self._batch.now_us // 1_000_000 + _AHEAD_S,
+            self._batch.now_us // 1_000_000 + AHEAD_S,
         )
         self._new |= {(partition, dimension, value): since for value, since in new.items()}
         return [(partition, dimension, value, hour) for value, hour in refused]
@@ -232,6 +232,11 @@ def _told(frame: pl.DataFrame) -> dict[Key, Told]:
         key = (partition, answer.dimension, answer.value, rate.day_of(answer.hour))
         told[key].append((record, answer))
     return dict(told)
+
+
+def forwarded_from(partition: int, source_partition: int) -> int:
+    """The source partition of what a partition of counts forwards of blocks of a partition of events."""
+    return ((partition + 1) << _FORWARDED) + source_partition
 
 
 def _forwards(refused: pl.DataFrame) -> pl.DataFrame:

@@ -6,10 +6,12 @@ from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.counting import rate
-from pipelines.counting.days import NEVER, WATERMARK, Days, Record, key_of, record_key
+from pipelines.counting import caps, rate
+from pipelines.counting.days import CAPS, NEVER, WATERMARK, Days, Record, key_of, names_of, record_key
+from pipelines.counting.rating import AHEAD_S
 from pipelines.worker.errors import UnreadableState
 from pipelines.worker.tables import Store, Table
+from schemas.counters import OTHER_VALUE
 from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class PlainCounters:
     def __init__(self, memory: Memory, partitions: int, retention_days: int, now_us: int) -> None:
         self._days = [Days() for _ in range(partitions)]
         latest = NEVER
+        horizons: dict[str, int] = {}
         clock = now_us // 1_000_000
         rows = memory.counters(retention_days)
         for (dimension, value, day), cells in groupby(rows, lambda row: (*row[:2], rate.day_of(row[2]))):
@@ -49,6 +52,8 @@ class PlainCounters:
             state = rate.unpack(known, day) if known is not None else rate.State()
             for _, _, hour, counters in cells:
                 state.hours[hour] = list(counters)
+                if value == OTHER_VALUE and hour <= clock + AHEAD_S:
+                    horizons[dimension] = max(horizons.get(dimension, NEVER), hour)
                 if hour <= clock:
                     latest = max(latest, hour)
                 elif hour > clock + rate.HOUR_S:
@@ -57,7 +62,21 @@ class PlainCounters:
             days.apply(record_key(key, day), rate.pack(state))
         for days in self._days:
             days.apply(WATERMARK, str(latest).encode())
+        self._cap(horizons)
         self.floor = memory.last_version()
+
+    def _cap(self, horizons: dict[str, int]) -> None:
+        """Keep what has counted to `(other)` there (see `caps.restored`)."""
+        if not horizons:
+            return
+        for days in self._days:
+            days.apply(CAPS, caps.restored(horizons))
+            for day, key, packed in days.states():
+                dimension, value = names_of(key)
+                if value != OTHER_VALUE and dimension in horizons:
+                    state = rate.unpack(packed, day)
+                    state.since = caps.first_own(horizons[dimension])
+                    days.apply(record_key(key, day), rate.pack(state))
 
     def of(self, partition: int) -> Days:
         """See `Counters`."""

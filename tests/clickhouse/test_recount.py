@@ -8,7 +8,9 @@ import pytest
 
 from connectors.clickhouse.recount import ranges_of, recount_sql
 from connectors.clickhouse.repair import Repaired, differences_sql, mark_clean_stop, repair
-from pipelines.counting.count import Source, count
+from pipelines.counting.count import count
+from pipelines.counting.hours import Opening
+from pipelines.counting.reading import Source
 from schemas.blocks import encode, open_block
 from schemas.counters import COUNTERS, DIMENSIONS
 
@@ -134,10 +136,11 @@ def test_sql_and_the_worker_count_alike(client: Any, event: Any, to: Any, insert
     events = some_events(event, to, seed)
     insert("ses.events", events)
     insert("ses.events", events[::3])
-    none = np.zeros(0, dtype=np.bool_)
     counted = count(
         [Source(0, 0, open_block(encode("ses_event", events)))],
-        lambda _, ids: (np.resize(none, ids.size) if ids.size == 0 else np.zeros(ids.size, np.bool_),) * 2,
+        lambda _, __, ids: (np.zeros(ids.size, np.bool_),) * 2,
+        Opening(open_hours=10**8, clock=10**7),
+        {},
     )
     worker = {
         (row["dimension"], row["value"], row["hour"]): {name: row[name] for name in COUNTERS if row[name]}
@@ -164,7 +167,7 @@ def test_repair_makes_rates_agree_with_events(
             cell | {"value": "ghost", "hour": HOUR, "sends": 3},
         ],
     )
-    assert repair(client, 3_000) == Repaired(hours=3, rows=2)
+    assert repair(client, 3_000) == Repaired(hours=3, rows=2, looked_at=3)
     assert contents("rates") == right
     (stored,) = client.query("SELECT max(version) FROM rate_rows FINAL WHERE value = 'ghost'").first_row
     assert stored == 5_001
