@@ -23,6 +23,11 @@ COMMANDS: Final = (
     ("worker", "worker", "count: the Faust application"),
     ("sink", "sink", "write results from Kafka to ClickHouse"),
     ("migrate", "migrate", "bring ClickHouse to the newest schema and create the topics"),
+    (
+        "rebuild",
+        "rebuild",
+        "compute rates, and the worker's state, anew from the events in ClickHouse",
+    ),
     ("postmaster", "postmaster", "fetch Google Postmaster Tools' figures into ClickHouse"),
     ("sql", "sql", "ask ClickHouse (read-only)"),
     ("report", "report", "campaigns, regions, rejections and notices at a glance"),

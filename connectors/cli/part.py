@@ -102,8 +102,9 @@ def worker(outside: Outside) -> None:
             outside.report("ready")
             return version
 
-    memory = Memory(Through(config.door, config.token))
-    told = worker_config(config.resolved(), Path(config.directory) / "worker")
+    settings = config.resolved()
+    memory = Memory(Through(config.door, config.token), settings.counting.dimensions)
+    told = worker_config(settings, Path(config.directory) / "worker")
     code = run_worker(replace(told, batch_bytes=0), memory)
     if code:
         sys.exit(code)

@@ -55,13 +55,18 @@ def run(args: argparse.Namespace) -> int:
     directory = directory_of(args)
     sources = wiring.absolute(args.sources)
     wiring.origins_of(sources, directory.path)  # what does not exist is said before anything starts
+    return replay(settings, directory, sources, once=args.once)
+
+
+def replay(settings: Settings, directory: DataDirectory, sources: list[str], *, once: bool) -> int:
+    """Replay what `wiring.absolute` gives; the exit code."""
     with Progress("replaying", 0, "KiB") as progress:
         tally = Tally(progress)
         if is_production(settings):
             return _from_outside(settings, settings.clickhouse.dsn, sources, directory.path, tally)
         if through_door(directory):
             return _into_running(directory, settings, sources, tally)
-        return _of_our_own(directory, settings, sources, tally, once=args.once)
+        return _of_our_own(directory, settings, sources, tally, once=once)
 
 
 @dataclass(slots=True)
@@ -193,8 +198,7 @@ def _comes_back(directory: DataDirectory) -> tuple[Endpoints, Target]:
 
 def _from_outside(settings: Settings, target: Target, sources: list[str], data: Path, tally: Tally) -> int:
     """A bridge in this process."""
-    from connectors.cli import wiring
-    from connectors.cli.replaying import Job, replay
+    from connectors.cli import replaying, wiring
 
     tally.before = tally.before or known(target)
 
@@ -202,9 +206,9 @@ def _from_outside(settings: Settings, target: Target, sources: list[str], data: 
         tally.read({name: getattr(progress, name) for name in type(progress).__slots__})
 
     stop = threading.Event()
-    job = Job(settings, sources, data, tell, tally.waiting, partial(wiring.drain, settings))
+    job = replaying.Job(settings, sources, data, tell, tally.waiting, partial(wiring.drain, settings))
     with signals(stop.set), wiring.bridge_to(settings) as bridge:
-        finished = replay(job, bridge, stop)
+        finished = replaying.replay(job, bridge, stop)
     if not finished:
         notice("stopped before the end; the same command goes on from here")
         return _INTERRUPTED

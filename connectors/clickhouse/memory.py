@@ -7,26 +7,30 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
+from connectors.clickhouse.literals import text
+from connectors.clickhouse.recount import COUNTS_SOMETHING
 from connectors.clickhouse.sql import Target, run_sql
-from schemas.counters import COUNTERS
+from schemas.counters import COUNTERS, DIMENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 _HOUR_MS: Final = 3_600_000
-_SEEN_ROW: Final = np.dtype([("key", "<u8"), ("hour", "<i4")])
-_WATERMARK: Final = f"SELECT intDiv(toUnixTimestamp64Milli(max(event_time)), {_HOUR_MS}) FROM event_rows"  # noqa: S608
+_HOUR: Final = f"toInt32(intDiv(toUnixTimestamp64Milli({{}}), {_HOUR_MS}))"
+# Times ahead of the clock say nothing of how far the stream is.
+_WATERMARK: Final = f"SELECT {_HOUR.format('max(event_time)')} FROM event_rows WHERE event_time <= now64(3)"  # noqa: S608
 # Copies that have not been merged yet only repeat a key, so no FINAL: that is most of the time.
 _SEEN: Final = (
-    "SELECT bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))),"
-    " toUInt64(tagged)), toInt32(intDiv(toUnixTimestamp64Milli(sent_time), 3600000)) FROM event_rows"
+    "SELECT bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))),"  # noqa: S608 - numbers
+    f" toUInt64(tagged)), {_HOUR.format('sent_time')}, {{partition}} FROM event_rows"
     " WHERE sent_time >= fromUnixTimestamp64Milli(toInt64({since}))"
 )
+_SEEN_ROW: Final = np.dtype([("key", "<u8"), ("hour", "<i4"), ("partition", "<u2")])
 _COUNTERS: Final = (
     f"SELECT dimension, value, toUnixTimestamp64Second(toDateTime64(hour, 0, 'UTC')), {', '.join(COUNTERS)}"  # noqa: S608
-    f" FROM rate_rows FINAL WHERE {' + '.join(COUNTERS)} > 0"
+    f" FROM rate_rows FINAL WHERE {COUNTS_SOMETHING} AND dimension IN ({{dimensions}})"
     " AND hour >= (SELECT max(hour) FROM rate_rows WHERE hour <= now()) - INTERVAL {days} DAY"
 )
 _ROW: Final = msgspec.json.Decoder(dict[str, str | int])
@@ -35,31 +39,54 @@ _ROW: Final = msgspec.json.Decoder(dict[str, str | int])
 class ClickHouseMemory:
     """Reads through whatever holds ClickHouse: a door, or a DSN."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, dimensions: Sequence[str] = DIMENSIONS) -> None:
+        """Connects nowhere yet.
+
+        Args:
+            target: where ClickHouse is.
+            dimensions: what is counted for; of others nothing is remembered.
+        """
         self._target = target
+        self._dimensions = ", ".join(map(text, dimensions)) or "''"
 
     def watermark(self) -> int:
-        """The hour of the latest event: see `Memory.watermark`."""
+        """The hour of the latest event that is not ahead of the clock: see `Memory.watermark`."""
         return int(b"".join(run_sql(_WATERMARK, "TSV", self._target)) or b"0")
 
     def seen(self, since: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint64]]]:
         """Hours and keys of events: see `Memory.seen`."""
-        rest = b""
+        for _, hours, keys in self._seen(since, "toUInt16(0)"):
+            yield hours, keys
+
+    def seen_by_partition(
+        self, partitions: int, since: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]]:
+        """As `seen`, with the partition of `ses.events` that each event's message belongs to (`of_message`)."""
+        return self._seen(since, f"toUInt16(CRC32(message_id) % {partitions:d})")
+
+    def _seen(
+        self, since: int, partition: str
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]]:
+        query = _SEEN.format(partition=partition, since=max(since, 0) * _HOUR_MS)
         size = _SEEN_ROW.itemsize
-        for piece in run_sql(
-            _SEEN.replace("{since}", str(max(since, 0) * _HOUR_MS)), "RowBinary", self._target
-        ):
+        rest = b""
+        for piece in run_sql(query, "RowBinary", self._target):
             data = rest + piece
             whole = len(data) - len(data) % size
             rest = data[whole:]
             if whole:
                 rows = np.frombuffer(data[:whole], dtype=_SEEN_ROW)
-                yield rows["hour"].astype(np.int64), rows["key"].astype(np.uint64)
+                yield (
+                    rows["partition"].astype(np.int64),
+                    rows["hour"].astype(np.int64),
+                    rows["key"].astype(np.uint64),
+                )
 
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         """The newest raw counters: see `Memory.counters`."""
+        query = _COUNTERS.format(dimensions=self._dimensions, days=days)
         rest = b""
-        for piece in run_sql(_COUNTERS.replace("{days}", str(days)), "JSONEachRow", self._target):
+        for piece in run_sql(query, "JSONEachRow", self._target):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 dimension, value, hour, *counters = _ROW.decode(line).values()
@@ -67,5 +94,5 @@ class ClickHouseMemory:
 
     def last_version(self) -> int:
         """The greatest version stored; 0 when there is none."""
-        text = b"".join(run_sql("SELECT max(version) FROM rate_rows", "TSV", self._target))
-        return int(text or b"0")
+        version = b"".join(run_sql("SELECT max(version) FROM rate_rows", "TSV", self._target))
+        return int(version or b"0")

@@ -1,0 +1,240 @@
+"""`rebuild`: rates in ClickHouse and the worker's state in Kafka, both computed anew from the events in ClickHouse.
+
+The sink's committed offsets divide the events: every block before them is in ClickHouse, so the state is that of
+them all, and the worker goes on there. Blocks behind them may be in ClickHouse too, when a sink died before its
+commit: their events are among the remembered ids, or of closed hours, so reading them counts nothing twice.
+
+    a topic that says so    while it is there, no worker starts: the changelogs are not whole
+    rates                   recounted, and corrected
+    changelogs              deleted, created, and written from ClickHouse
+    groups                  the worker goes on at the sink's place in the events; what waits in counts, recounts and
+                            rates is in the new state already, and skipped
+
+Cut off anywhere, it is to be run again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from kafka import KafkaProducer
+
+from connectors.clickhouse.client import open_client
+from connectors.clickhouse.memory import ClickHouseMemory
+from connectors.clickhouse.repair import Repaired, repair
+from connectors.errors import BrokerError
+from connectors.kafka import (
+    MAX_MESSAGE_BYTES,
+    Offsets,
+    Positions,
+    broker_error,
+    client_options,
+    ensure_topics,
+    sentences,
+)
+from connectors.kafka_admin import Admin, admin_of
+from pipelines.counting import rate
+from pipelines.counting.days import names_of, record_key
+from pipelines.counting.hours import bucket_of, first_open
+from pipelines.counting.rating import forwarded_from
+from pipelines.counting.remembered import FULL_KEYS
+from pipelines.worker import seen_records
+from pipelines.worker.config import COUNTERS, SEEN, changelog, rebuilding
+from pipelines.worker.counters import PlainCounters
+from pipelines.worker.topics import CHANGELOG_CONFIG
+from schemas import topics
+from schemas.counters import OTHER_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from connectors.settings import Settings
+    from pipelines.worker.config import WorkerConfig
+
+Record = tuple[int, bytes, bytes]
+"""Partition, key, value of a changelog record."""
+
+_HOUR_S: Final = 3600
+_HELD_KEYS: Final = 4_000_000
+"""Ids held back at the most, to be written in large records: 32 MB, whatever the number of partitions."""
+_UNSENT_BYTES: Final = 32 * 1024 * 1024
+"""On their way at the most: the producer itself takes any number."""
+
+
+def rebuild(
+    settings: Settings, config: WorkerConfig, dsn: str, progress: Callable[[int, int, str], None]
+) -> Repaired:
+    """Rebuild everything; nobody else may be counting or writing.
+
+    Args:
+        settings: of Kafka, and what is counted.
+        config: the worker's.
+        dsn: of ClickHouse.
+        progress: told how much is done, of how much, and what that is.
+
+    Raises:
+        BrokerError: a worker or a sink still runs; Kafka does not answer, or refuses.
+        ClickHouseError: ClickHouse does not answer, or refuses.
+    """
+    ensure_topics(settings.kafka)
+    with admin_of(settings.kafka) as admin, closing(Positions(settings.kafka)) as positions:
+        require_stopped(admin)
+        admin.create(rebuilding(config.group), {}, partitions=1)
+        read = positions.committed(topics.SINK_GROUP, topics.EVENTS)
+        now_us = time.time_ns() // 1000
+        repaired = _rates(settings, dsn, now_us, progress)
+        memory = ClickHouseMemory(dsn, settings.counting.dimensions)
+        clock = now_us // 1_000_000
+        _write(settings, admin, changelog(SEEN, config.group), seen(memory, config, clock), progress)
+        states = counters(memory, config, now_us, read)
+        _write(settings, admin, changelog(COUNTERS, config.group), states, progress)
+        for group, topic in (
+            (config.group, topics.COUNTS),
+            (topics.RECOUNT_GROUP, topics.RECOUNTS),
+            (topics.SINK_GROUP, topics.RATES),
+        ):
+            admin.set_offsets(group, topic, positions.end_offsets(topic))
+        admin.set_offsets(config.group, topics.EVENTS, read)
+        admin.delete(rebuilding(config.group))
+        return repaired
+
+
+def require_stopped(admin: Admin) -> None:
+    """See that nobody counts or writes.
+
+    Raises:
+        BrokerError: when somebody does.
+    """
+    if working := admin.working():
+        raise BrokerError(f"the {' and the '.join(working)} still run: stop worker and sink, then rebuild")
+
+
+def seen(memory: ClickHouseMemory, config: WorkerConfig, clock_s: int) -> Iterator[Record]:
+    """Records of the count agent's changelog: watermarks, then the ids of open hours."""
+    writer = os.urandom(seen_records.WRITER_BYTES)
+    watermark = min(memory.watermark(), clock_s // _HOUR_S)
+    for partition in range(config.partitions):
+        yield partition, seen_records.watermark_name(writer), seen_records.hour_value(watermark)
+    portions = _gathered(memory, config.partitions, first_open(watermark, config.open_hours))
+    for number, (partition, bucket, keys) in enumerate(portions):
+        yield partition, seen_records.ids_name(bucket, writer, number), seen_records.ids_value(0, keys)
+
+
+def _gathered(
+    memory: ClickHouseMemory, partitions: int, since: int
+) -> Iterator[tuple[int, int, NDArray[np.uint64]]]:
+    """Ids of a partition and a bucket, in large portions."""
+    held: dict[tuple[int, int], list[NDArray[np.uint64]]] = {}
+    sizes: dict[tuple[int, int], int] = {}
+    for numbers, hours, keys in memory.seen_by_partition(partitions, since):
+        places = numbers.astype(np.int64) + partitions * bucket_of(hours)
+        order = np.argsort(places, kind="stable")
+        found, starts = np.unique(places[order], return_index=True)
+        for place, some in zip(found.tolist(), np.split(keys[order], starts[1:]), strict=True):
+            bucket, partition = divmod(place, partitions)
+            held.setdefault((partition, bucket), []).append(some)
+            sizes[partition, bucket] = sizes.get((partition, bucket), 0) + some.size
+        # The largest first: what is left then is small, and may grow.
+        while sizes and (max(sizes.values()) >= FULL_KEYS or sum(sizes.values()) > _HELD_KEYS):
+            fullest = max(sizes, key=lambda place: sizes[place])
+            del sizes[fullest]
+            yield from _portions(fullest, held.pop(fullest))
+    for place, arrays in held.items():
+        yield from _portions(place, arrays)
+
+
+def _portions(
+    place: tuple[int, int], arrays: list[NDArray[np.uint64]]
+) -> Iterator[tuple[int, int, NDArray[np.uint64]]]:
+    keys = np.concatenate(arrays)
+    for start in range(0, keys.size, FULL_KEYS):
+        yield *place, keys[start : start + FULL_KEYS]
+
+
+def counters(memory: ClickHouseMemory, config: WorkerConfig, now_us: int, read: Offsets) -> Iterator[Record]:
+    """Records of the rate agent's changelog: each state with the marks of the blocks it has counted.
+
+    Args:
+        memory: where the counters are.
+        config: the worker's.
+        now_us: microseconds since the epoch.
+        read: by source partition, the first block that is not in the counters.
+    """
+    marks = {partition: offset - 1 for partition, offset in read.items() if offset}
+    forwards = {
+        forwarded_from(by, partition): mark
+        for partition, mark in marks.items()
+        for by in range(config.partitions)
+    }
+    restored = PlainCounters(memory, config.partitions, config.retention_days, now_us)
+    for partition in range(config.partitions):
+        days = restored.of(partition)
+        yield from ((partition, key, value) for key, value in days.records())
+        for day, key, packed in days.states():
+            state = rate.unpack(packed, day)
+            state.version = restored.floor
+            state.marks = marks | forwards if names_of(key)[1] == OTHER_VALUE else marks
+            yield partition, record_key(key, day), rate.pack(state)
+
+
+def _rates(settings: Settings, dsn: str, now_us: int, progress: Callable[[int, int, str], None]) -> Repaired:
+    client = open_client(dsn)
+    try:
+        return repair(
+            client,
+            now_us,
+            everything=True,
+            dimensions=settings.counting.dimensions,
+            progress=lambda done, total: progress(done, total, "hours recounted"),
+        )
+    finally:
+        client.close()
+
+
+def _write(
+    settings: Settings,
+    admin: Admin,
+    name: str,
+    records: Iterator[Record],
+    progress: Callable[[int, int, str], None],
+) -> None:
+    """A changelog anew; returns once Kafka has it all."""
+    admin.delete(name)
+    admin.create(name, CHANGELOG_CONFIG)
+    failures: list[Exception] = []
+    written = size = 0
+    with sentences(settings.kafka):
+        producer = KafkaProducer(**client_options(settings.kafka) | _PRODUCER)
+        try:
+            for partition, key, value in records:
+                producer.send(name, key=key, value=value, partition=partition).add_errback(failures.append)
+                written += 1
+                size += len(value)
+                if failures:
+                    break
+                if size > _UNSENT_BYTES:
+                    producer.flush()
+                    size = 0
+                progress(written, 0, f"records of {name}")
+            producer.flush()
+        finally:
+            producer.close()
+    if failures:
+        raise broker_error(failures[0], settings.kafka)
+
+
+_PRODUCER: Final[dict[str, Any]] = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "compression_type": "lz4",
+    "linger_ms": 20,
+    "batch_size": 256 * 1024,
+    "max_request_size": MAX_MESSAGE_BYTES,
+    "allow_auto_create_topics": False,
+}
