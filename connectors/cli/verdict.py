@@ -111,6 +111,11 @@ def compare(truth: Truth, target: Target | None) -> Verdict:
         Line(f"{name} events", str(truth.by_type[name]), str(types.get(name, 0)))
         for name in sorted({*truth.by_type, *types})
     ]
+    regions = dict(ask(target, "SELECT value, sum(sends) FROM rates WHERE dimension = 'region' GROUP BY 1"))
+    lines += [
+        Line(f"sends from {name}", str(truth.sends[name]), str(regions.get(name, 0)))
+        for name in sorted({*truth.sends, *regions})
+    ]
     expected: Counter[str] = Counter()
     for kind, number in truth.broken.items():
         expected[_CAUSES[kind]] += number

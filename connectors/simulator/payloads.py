@@ -25,6 +25,9 @@ class Message:
     sent_ms: int
     campaign: Campaign
     recipients: tuple[str, ...]
+    region: str
+    delay_ms: int
+    """How much later than usual all its events arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Event:
     """When it happened."""
     arrival_ms: int
     """When it is delivered; hours later for some."""
+    region: str
     payload: dict[str, Any]
 
 
@@ -44,11 +48,11 @@ def iso(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
 
 
-def message_id(rng: Random, sent_ms: int) -> str:
-    """Region, time of acceptance and a random part, as real ones have them."""
+def message_id(rng: Random, sent_ms: int, prefix: str) -> str:
+    """Digits of the region, time of acceptance and a random part, as real ones have them."""
     tail = f"{rng.getrandbits(128):032x}"
     parts = (tail[:8], tail[8:12], tail[12:16], tail[16:20], tail[20:])
-    return f"{world.REGION_PREFIX}{sent_ms:012x}-{'-'.join(parts)}-000000"
+    return f"{prefix}{sent_ms:012x}-{'-'.join(parts)}-000000"
 
 
 def mail(message: Message, extra_tags: dict[str, list[str]]) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def mail(message: Message, extra_tags: dict[str, list[str]]) -> dict[str, Any]:
     return {
         "timestamp": iso(message.sent_ms),
         "source": f"Hello <{sender}>",
-        "sourceArn": f"arn:aws:ses:{world.REGION}:{world.ACCOUNT}:identity/{campaign.from_domain}",
+        "sourceArn": f"arn:aws:ses:{message.region}:{world.ACCOUNT}:identity/{campaign.from_domain}",
         "sendingAccountId": world.ACCOUNT,
         "messageId": message.message_id,
         "destination": list(message.recipients),
@@ -107,7 +111,8 @@ def event(
     document = mail(message, tags or {})
     if kind in {"Open", "Click"}:
         del document["sourceArn"]
-    return Event(kind, time_ms, time_ms + delay_ms, {"eventType": kind, "mail": document, key: detail})
+    payload = {"eventType": kind, "mail": document, key: detail}
+    return Event(kind, time_ms, time_ms + message.delay_ms + delay_ms, message.region, payload)
 
 
 def delivery(message: Message, time_ms: int, recipients: list[str]) -> Event:

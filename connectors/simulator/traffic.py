@@ -18,6 +18,9 @@ SPAN_MS: Final = 5 * 3_600_000
 _MINUTE_MS: Final = 60_000
 _WINDOW: Final = 400
 """Messages in the air at once: how far events of different messages are out of order."""
+_STALE: Final = 0.03
+"""Of messages whose every event comes days late, when their hour is closed: a queue that was stuck."""
+_STALE_MS: Final = 75 * 3_600_000
 _SEVERAL: Final = 0.12
 """Of messages that go to more than one recipient."""
 
@@ -40,6 +43,7 @@ class Traffic:
         self._events = events
         self._span = span_ms
         self._weights = [campaign.weight for campaign in world.CAMPAIGNS]
+        self._regions = [weight for _, _, weight in world.REGIONS]
         self._domains = [domain.weight for domain in world.DOMAINS]
 
     def __iter__(self) -> Iterator[Event]:
@@ -50,7 +54,8 @@ class Traffic:
         while made < self._events:
             share = min(1.0, messages * per_message / max(1, self._events))
             sent = self._now - self._span + int(share * self._span * 0.98) + self._rng.randrange(1000)
-            for event in self._message(sent):
+            stale = _STALE_MS if self._rng.random() < _STALE else 0
+            for event in self._message(sent - stale, stale):
                 made += 1
                 self._count(event)
                 heappush(air, (messages + self._rng.random() * _WINDOW * self._late(event), made, event))
@@ -73,10 +78,12 @@ class Traffic:
         chosen = self._rng.choices(world.DOMAINS, self._domains, k=number)
         return tuple(f"user{self._rng.randrange(10**7)}@{domain.name}" for domain in chosen)
 
-    def _message(self, sent_ms: int) -> Iterator[Event]:
+    def _message(self, sent_ms: int, delay_ms: int) -> Iterator[Event]:
         campaign = self._rng.choices(world.CAMPAIGNS, self._weights)[0]
         recipients = self._recipients()
-        message = Message(payloads.message_id(self._rng, sent_ms), sent_ms, campaign, recipients)
+        region, prefix, _ = self._rng.choices(world.REGIONS, self._regions)[0]
+        message_id = payloads.message_id(self._rng, sent_ms, prefix)
+        message = Message(message_id, sent_ms, campaign, recipients, region, delay_ms)
         fate = self._rng.random()
         if fate < 0.004:  # noqa: PLR2004 - chances are what they are
             yield self._rendering_failure(message)
@@ -94,6 +101,8 @@ class Traffic:
             yield from self._reactions(message, reached)
 
     def _tally(self, message: Message, counter: str, number: int = 1) -> None:
+        if counter == "sends":
+            self.truth.sends[message.region] += number
         self.truth.add(message.campaign.name, message.sent_ms, counter, number)
 
     def _rendering_failure(self, message: Message) -> Event:
@@ -131,7 +140,7 @@ class Traffic:
         return any(domain.name == name and domain.reports_complaints for domain in world.DOMAINS)
 
     def _feedback(self, time_ms: int) -> str:
-        return payloads.message_id(self._rng, time_ms)
+        return payloads.message_id(self._rng, time_ms, world.REGIONS[0][1])
 
     def _suppressed(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + 40

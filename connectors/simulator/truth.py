@@ -37,6 +37,8 @@ class Truth:
     copies: int = 0
     """Events as written or sent, each copy counted."""
     by_type: Counter[str] = field(default_factory=Counter)
+    sends: Counter[str] = field(default_factory=Counter)
+    """Recipients sent to, by region."""
     broken: Counter[str] = field(default_factory=Counter)
     """Records that cannot be used, by what is wrong with them; each makes one dead letter."""
     cells: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Truth:
             "dead_letters": self.dead_letters,
             "broken": dict(sorted(self.broken.items())),
             "by_type": dict(sorted(self.by_type.items())),
+            "sends_by_region": dict(sorted(self.sends.items())),
             "campaign_hours": [
                 {"campaign": campaign, "hour": hour // 1000} | {name: cell[name] for name in COUNTED}
                 for (campaign, hour), cell in sorted(self.cells.items())

@@ -67,8 +67,8 @@ def eventbridge(event: Event, rng: Random) -> bytes:
         "source": "aws.ses",
         "account": world.ACCOUNT,
         "time": iso(event.arrival_ms)[:-5] + "Z",
-        "region": world.REGION,
-        "resources": [f"arn:aws:ses:{world.REGION}:{world.ACCOUNT}:configuration-set/{name}"],
+        "region": event.region,
+        "resources": [f"arn:aws:ses:{event.region}:{world.ACCOUNT}:configuration-set/{name}"],
         "detail": event.payload,
     }
     return msgspec.json.encode(document)

@@ -8,8 +8,9 @@ from typing import Final
 ACCOUNT: Final = "012345678901"
 """With a leading zero: it is not a number."""
 REGION: Final = "us-east-1"
-REGION_PREFIX: Final = "0100"
-"""First digits of message ids of the region, as observed in real ones."""
+"""Where the topics and streams are, and most of the mail is sent."""
+REGIONS: Final = (("us-east-1", "0100", 4), ("eu-west-1", "0102", 1))
+"""Name, first digits of its message ids as observed in real ones, and weight: one campaign is sent from both."""
 MAIL_STREAM_CONTACTS: Final = "newsletter-readers"
 
 

@@ -68,20 +68,25 @@ def test_the_same_seed_is_the_same_traffic_and_another_is_not() -> None:
 
 
 def test_ids_carry_region_and_time_as_real_ones_do() -> None:
+    prefixes = {name: prefix for name, prefix, _ in world.REGIONS}
     for event in Traffic(5, NOW_MS, 100):
         mail = event.payload["mail"]
         match = re.fullmatch(
-            r"0100([0-9a-f]{12})-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-000000", mail["messageId"]
+            prefixes[event.region] + r"([0-9a-f]{12})-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-000000",
+            mail["messageId"],
         )
         assert match
         assert iso(int(match[1], 16)) == mail["timestamp"]
 
 
 def test_events_come_out_of_order_and_some_hours_late() -> None:
-    events = list(Traffic(3, NOW_MS, 3000))
+    events = list(Traffic(3, NOW_MS, 12_000))
     times = [event.time_ms for event in events]
     assert times != sorted(times)
-    assert max(event.arrival_ms - event.time_ms for event in events) >= 3 * 3_600_000
+    late = [event.arrival_ms - event.time_ms for event in events]
+    assert any(3 * 3_600_000 <= each < 48 * 3_600_000 for each in late)
+    # Later than the hours in which events are counted as they come.
+    assert sum(each > 48 * 3_600_000 for each in late) > 30
 
 
 def test_a_tree_holds_the_copies_and_the_broken_records_its_truth_says(tmp_path: Path) -> None:
@@ -94,7 +99,7 @@ def test_a_tree_holds_the_copies_and_the_broken_records_its_truth_says(tmp_path:
             if path.parent.name == "http" and path.suffix == ".json":
                 data = b"".join(base64.b64decode(each["data"]) for each in json.loads(data)["records"])
             ids[path.parts[len(tmp_path.parts)]] += len(
-                re.findall(rb'\\?"messageId\\?":\\?"0100[^"]+\\?",\\?"dest', data)
+                re.findall(rb'\\?"messageId\\?":\\?"010[02][^"]+\\?",\\?"dest', data)
             )
     # A record cut off, with a time that is none, not in UTF-8 or without its type still shows an id.
     shown = sum(
