@@ -13,9 +13,10 @@ from connectors.simulator.truth import Truth
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SPAN_MS: Final = 5 * 3_600_000
+SPAN_MS: Final = 8 * 3_600_000
 """Messages are sent over this long before `now`."""
 _MINUTE_MS: Final = 60_000
+_GIVEN_UP_MS: Final = 40 * _MINUTE_MS
 _WINDOW: Final = 400
 """Messages in the air at once: how far events of different messages are out of order."""
 _STALE: Final = 0.03
@@ -126,7 +127,8 @@ class Traffic:
         if fate < 0.04:  # noqa: PLR2004
             yield self._delay(message, recipient)
             if fate < 0.02:  # noqa: PLR2004
-                yield self._soft_bounce(message, recipient)
+                if self._has_come(sent + _GIVEN_UP_MS):
+                    yield self._soft_bounce(message, recipient)
                 return
         arrived = sent + rng.randint(300, 4000)
         yield payloads.delivery(message, arrived, [recipient])
@@ -170,7 +172,7 @@ class Traffic:
         return payloads.bounce(message, time, self._feedback(time), ("Permanent", subtype), who)
 
     def _soft_bounce(self, message: Message, recipient: str) -> Event:
-        time = message.sent_ms + 40 * _MINUTE_MS
+        time = message.sent_ms + _GIVEN_UP_MS
         self._tally(message, "soft_bounces")
         who = {
             "emailAddress": recipient,
@@ -209,9 +211,9 @@ class Traffic:
         if rng.random() < 0.15:  # noqa: PLR2004
             self._tally(message, "machine_opens")
             yield self._open(message, message.sent_ms + 6000, world.MACHINE)
-        if rng.random() < campaign.open:
+        read = message.sent_ms + rng.randint(2, 90) * _MINUTE_MS
+        if rng.random() < campaign.open and self._has_come(read + _MINUTE_MS):
             self._tally(message, "opens")
-            read = message.sent_ms + rng.randint(2, 90) * _MINUTE_MS
             yield self._open(message, read, world.READER)
             if rng.random() < 0.3:  # noqa: PLR2004
                 yield self._click(message, read + 20_000)
@@ -223,11 +225,18 @@ class Traffic:
                 yield payloads.bounce(
                     message, time, self._feedback(time), ("Transient", "General"), {"emailAddress": recipient}
                 )
-            if self._reports(recipient) and rng.random() < campaign.complaint:
-                yield self._complaint(message, recipient, "abuse")
+            complained = message.sent_ms + rng.randint(20, 200) * _MINUTE_MS
+            if not self._reports(recipient) or not self._has_come(complained):
+                continue
+            if rng.random() < campaign.complaint:
+                yield self._complaint(message, recipient, "abuse", complained)
                 self._tally(message, "complaints")
-            elif self._reports(recipient) and rng.random() < 0.002:  # noqa: PLR2004
-                yield self._complaint(message, recipient, "not-spam")
+            elif rng.random() < 0.002:  # noqa: PLR2004
+                yield self._complaint(message, recipient, "not-spam", complained)
+
+    def _has_come(self, time_ms: int) -> bool:
+        """Whether a time is not of the future."""
+        return time_ms <= self._now
 
     def _open(self, message: Message, time_ms: int, user_agent: str) -> Event:
         detail = {"ipAddress": "203.0.113.80", "timestamp": iso(time_ms), "userAgent": user_agent}
@@ -259,9 +268,8 @@ class Traffic:
         }
         return payloads.event(message, "Subscription", time_ms, detail)
 
-    def _complaint(self, message: Message, recipient: str, kind: str) -> Event:
+    def _complaint(self, message: Message, recipient: str, kind: str, time: int) -> Event:
         """Hours after the message: the feedback loop is slow, and the hour it counts in is the message's."""
-        time = message.sent_ms + self._rng.randint(20, 200) * _MINUTE_MS
         detail = {
             "feedbackId": self._feedback(time),
             "complaintSubType": None,

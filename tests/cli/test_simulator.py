@@ -83,6 +83,7 @@ def test_events_come_out_of_order_and_some_hours_late() -> None:
     events = list(Traffic(3, NOW_MS, 12_000))
     times = [event.time_ms for event in events]
     assert times != sorted(times)
+    assert max(times) <= NOW_MS
     late = [event.arrival_ms - event.time_ms for event in events]
     assert any(3 * 3_600_000 <= each < 48 * 3_600_000 for each in late)
     # Later than the hours in which events are counted as they come.
