@@ -87,7 +87,10 @@ def _local_aws(directory: DataDirectory) -> Iterator[str]:
 def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings, endpoint: str) -> int:
     from connectors.simulator.aws_feed import AwsFeed
 
-    say(f"A sender is simulated: {args.events:,} events, each by SNS → SQS and by Firehose → S3 → SQS.")
+    say(
+        f"A sender is simulated: {args.events:,} events, each by SNS → SQS and by Firehose → S3 → SQS,\n"
+        "from two regions; those of some messages come three days late, when their hours have closed."
+    )
     feed = AwsFeed(endpoint, aws.REGION, args.seed)
     layout = feed.set_up()
     queues = tuple(
