@@ -1,9 +1,10 @@
 """Events counted a second on one core: the pure step, then the agents in Faust on the embedded broker.
 
 `python bench/count.py [--events N] [--repeat N] [--pure]`. The step is what the agent does with 32 blocks of
-500 events: read them columnar, look each id up in a memory of five million, count 13 dimensions, encode the
-deltas, remember the ids. The agents do so with changelogs on: the count agent alone, then both in one process; they
-are measured between its first and its last record in ses.counts, by the clock and by the processor time.
+500 events: read them columnar, look each id up in a memory of five million, count 13 dimensions (or campaigns
+alone), encode the deltas, remember the ids. The agents do so with changelogs on: the count agent alone, the same by
+campaign alone, as Quix Streams counts in `quix_peer.py`, then both agents in one process; they are measured between
+the first and the last record in ses.counts, by the clock and by the processor time.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import numpy as np
 
 from pipelines.counting import deltas
-from pipelines.counting.count import Source, count
-from pipelines.counting.dedup import Seen
+from pipelines.counting.count import count
+from pipelines.counting.hours import BUCKET_HOURS, Opening
+from pipelines.counting.reading import Source
+from pipelines.counting.remembered import Remembered
 from pipelines.worker.config import TopicNames
 from schemas.blocks import encode, open_block
+from schemas.counters import DIMENSIONS
 from schemas.partitioning import of_message
 
 if TYPE_CHECKING:
@@ -102,29 +106,47 @@ def blocks(number: int, partitions: int, seed: int = 1) -> list[tuple[int, bytes
     return made + [(p, encode("ses_event", rows)) for p, rows in enumerate(waiting) if rows]
 
 
-def pure(written: Sequence[tuple[int, bytes]], repeat: int) -> list[float]:
+def pure(
+    written: Sequence[tuple[int, bytes]], repeat: int, dimensions: tuple[str, ...] = DIMENSIONS
+) -> list[float]:
     """Events a second of processor time, once a repetition."""
-    rng = np.random.default_rng(5)
-    old = rng.integers(0, 2**64, size=REMEMBERED, dtype=np.uint64)
+    opening = Opening(48, NOON // HOUR_MS)
     figures = []
     for _ in range(repeat + 1):
-        seen = Seen()
-        seen.restore([old])
+        memory = {partition: remembered(partition) for partition in range(PARTITIONS)}
+        marks: dict[int, int] = {}
         total = 0
         start = time.process_time()
         for first in range(0, len(written), BATCH):
             batch = written[first : first + BATCH]
             sources = [Source(p, first + n, open_block(data)) for n, (p, data) in enumerate(batch)]
-            result = count(sources, lambda _, ids, seen=seen: seen.look(ids))
+            look = lambda p, bucket, ids, memory=memory: memory[p].look(bucket, ids)  # noqa: E731
+            result = count(sources, look, opening, marks, dimensions)
+            marks |= result.watermarks
             deltas.encode(result.deltas, PARTITIONS)
-            for fresh in result.fresh.values():
-                seen.add(fresh)
+            for number, fresh in enumerate(result.fresh):
+                memory[fresh.partition].add(fresh.bucket, b"%d-%d" % (first, number), fresh.keys)
             total += result.events
         figures.append(total / (time.process_time() - start))
     return figures[1:]
 
 
-AGENTS = {"count agent (rate off)": ["count"], "count and rate agents": ["count", "rate"]}
+def remembered(partition: int) -> Remembered:
+    """A partition's share of the five million ids, over the open hours."""
+    rng = np.random.default_rng(partition)
+    memory = Remembered()
+    newest = NOON // HOUR_MS // BUCKET_HOURS
+    for bucket in range(newest - 4, newest + 1):
+        memory.hold(bucket, [rng.integers(0, 2**64, size=REMEMBERED // PARTITIONS // 5, dtype=np.uint64)])
+    return memory
+
+
+CAMPAIGN = ("campaign",)
+AGENTS = {
+    "count agent (rate off)": (["count"], DIMENSIONS),
+    "count agent (rate off), campaigns alone": (["count"], CAMPAIGN),
+    "count and rate agents": (["count", "rate"], DIMENSIONS),
+}
 WORKER = """
 import json, logging, sys
 from pathlib import Path
@@ -134,6 +156,7 @@ from pipelines.worker.run import run_worker
 logging.basicConfig(level=logging.ERROR)
 told = json.loads(sys.argv[1])
 topics = TopicNames(*told.pop("topics"))
+told["dimensions"] = tuple(told["dimensions"])
 agents, attach = told.pop("agents"), app._attach
 def chosen(faust, name, topic, *rest):
     if name in agents:
@@ -165,7 +188,11 @@ def broker() -> Iterator[str]:
 
 
 def through_faust(
-    written: Sequence[tuple[int, bytes]], number: int, server: str, agents: Sequence[str]
+    written: Sequence[tuple[int, bytes]],
+    number: int,
+    server: str,
+    agents: Sequence[str],
+    dimensions: Sequence[str] = DIMENSIONS,
 ) -> tuple[float, float]:
     """Events a second by the clock and by the worker's processor time, of a run with topics of its own."""
     from kafka import KafkaAdminClient, KafkaProducer
@@ -183,7 +210,7 @@ def through_faust(
     producer.close()
     with tempfile.TemporaryDirectory() as data:
         told = {"brokers": server, "partitions": PARTITIONS, "data": data, "group": group, "topics": topics}
-        told |= {"agents": agents, "replication": 1, "rebalance_timeout_s": 2.0}
+        told |= {"agents": agents, "dimensions": dimensions, "replication": 1, "rebalance_timeout_s": 2.0}
         worker = subprocess.Popen([sys.executable, "-c", WORKER, json.dumps(told)])
         try:
             figures = _follow(server, names.counts, len(written), worker, number)
@@ -228,7 +255,7 @@ def spread(name: str, figures: Sequence[float]) -> None:
     """Median, least and most."""
     low, middle, high = min(figures), statistics.median(figures), max(figures)
     print(
-        f"{name:<44} {middle:>10,.0f} events/s   ({low:,.0f} to {high:,.0f}, {len(figures)} runs)", flush=True
+        f"{name:<52} {middle:>10,.0f} events/s   ({low:,.0f} to {high:,.0f}, {len(figures)} runs)", flush=True
     )
 
 
@@ -239,14 +266,15 @@ def main() -> None:
     parser.add_argument("--pure", action="store_true", help="only the pure step")
     chosen = parser.parse_args()
     written = blocks(chosen.events, PARTITIONS)
-    spread("count step, dedup on (processor time)", pure(written, chosen.repeat))
+    spread("count step, dedup on (processor)", pure(written, chosen.repeat))
+    spread("count step, dedup on, campaigns alone (processor)", pure(written, chosen.repeat, CAMPAIGN))
     if chosen.pure:
         return
     with broker() as server:
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in AGENTS}
         for _ in range(chosen.repeat):  # in turns, so that a busy machine slows both alike
-            for name, agents in AGENTS.items():
-                found[name].append(through_faust(written, chosen.events, server, agents))
+            for name, how in AGENTS.items():
+                found[name].append(through_faust(written, chosen.events, server, *how))
     for name, runs in found.items():
         spread(f"{name} in Faust (clock)", [clock for clock, _ in runs])
         spread(f"{name} in Faust (processor)", [processor for _, processor in runs])

@@ -6,15 +6,16 @@ writing them from a matrix is ten times as fast as row by row. A test keeps the 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
 from pipelines.counting import columns
+from pipelines.counting.dimensions import code
 from schemas.avro import newest
 from schemas.blocks import MAX_BYTES, SINGLE_OBJECT, Block, Framing
 from schemas.counters import COUNTERS
@@ -22,6 +23,8 @@ from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 RECORD: Final = "count_delta"
 WIDTH: Final = len(COUNTERS)
@@ -36,7 +39,8 @@ _SCHEMA: Final[columns.Schema] = {
 }
 _SINCE: Final = {"closed": 2}
 """Columns that a release brought; in older blocks they have their default, false."""
-_CLOSED: Final = (b"\0", b"\1")
+_PIECES: Final = 4
+"""Of an encoded row."""
 _ONE_BYTE: Final = 64
 """Avro longs are zig-zag varints: 0 to 63 take one byte."""
 
@@ -68,44 +72,68 @@ def encode(
     block, and source blocks are in order: the reader's marks, one for each (dimension, value) and one for what is
     forwarded to a dimension's `(other)`, want both.
     """
-    gathered: dict[int, list[bytes]] = defaultdict(list)
-    sizes: dict[int, int] = defaultdict(int)
-    done = []
+    if deltas.is_empty():
+        return []
     header = framing.header(newest(RECORD))
-    last: dict[int, tuple[str, bytes]] = {}
-    for dimension, value, place, row in _rows(deltas):
-        target, name = _key(dimension, value, partitions)
-        key = (dimension, place)
-        if key != last.get(target) and sizes[target] >= MAX_BYTES:
-            done.append((target, _block(header, gathered.pop(target))))
-            sizes[target] = 0
-        last[target] = key
-        encoded = b"".join((place, name, row))
-        gathered[target].append(encoded)
-        sizes[target] += len(encoded)
-    done += [(target, _block(header, rows)) for target, rows in gathered.items()]
+    targets, names = _names(deltas, partitions)
+    # Stable, so rows of a partition keep their order.
+    order = np.argsort(targets, kind="stable")
+    inorder = targets[order]
+    starts = np.flatnonzero(np.append(True, inorder[1:] != inorder[:-1])).tolist()
+    pieces = _pieces(deltas, names, order)
+    done = []
+    for start, end in pairwise([*starts, inorder.size]):
+        target = int(inorder[start])
+        for rows, data in _cut(pieces[start * _PIECES : end * _PIECES], deltas, order[start:end]):
+            done.append((target, b"".join((header, _long(rows), data, b"\0"))))
     return done
 
 
-def _rows(deltas: pl.DataFrame) -> Iterator[tuple[str, str, bytes, bytes]]:
-    """Dimension, value, encoded source block, encoded hour and counters."""
-    counters = deltas.select(COUNTERS).to_numpy().astype(np.int64, copy=False)
-    long = ((counters < 0) | (counters >= _ONE_BYTE)).any(axis=1)
-    exceptions = set(np.flatnonzero(long).tolist())
-    bytewise = (counters << 1).astype(np.uint8).tobytes()
-    closed = pl.col("closed") if "closed" in deltas.columns else pl.lit(value=False)
-    names = deltas.select(
-        "dimension", "value", "source_partition", "source_offset", "hour", closed
-    ).iter_rows()
-    for index, (dimension, value, partition, offset, hour, shut) in enumerate(names):
-        amounts = bytewise[index * WIDTH : (index + 1) * WIDTH]
-        if index in exceptions:
-            amounts = b"".join(map(_long, counters[index].tolist()))
-        yield dimension, value, _place(partition, offset), _hour(hour) + amounts + _CLOSED[shut]
+def _names(deltas: pl.DataFrame, partitions: int) -> tuple[NDArray[np.int64], list[bytes]]:
+    """Of each row the partition of `ses.counts`, and its encoded dimension and value."""
+    keys = code(deltas.select(pl.concat_str("dimension", pl.lit("\0"), "value")).to_series())
+    example = np.zeros(len(keys.values), dtype=np.int64)
+    example[keys.codes] = np.arange(keys.codes.size)
+    found = [_key(*key, partitions) for key in deltas.select("dimension", "value")[example].iter_rows()]
+    targets = np.array([target for target, _ in found], dtype=np.int64)
+    names = [name for _, name in found]
+    return targets[keys.codes], [names[number] for number in keys.codes.tolist()]
 
 
-def _block(header: bytes, rows: list[bytes]) -> bytes:
-    return b"".join((header, _long(len(rows)), *rows, b"\0"))
+def _pieces(deltas: pl.DataFrame, names: list[bytes], order: NDArray[np.int64]) -> list[bytes]:
+    """Rows in an order, `_PIECES` pieces each: source block, dimension and value, hour, counters and `closed`."""
+    counters = deltas.select(COUNTERS).to_numpy().astype(np.int64, copy=False)[order]
+    tails = np.empty((order.size, WIDTH + 1), dtype=np.uint8)
+    tails[:, :WIDTH] = counters << 1
+    tails[:, WIDTH] = deltas["closed"].to_numpy()[order] if "closed" in deltas.columns else 0
+    data, width = tails.tobytes(), WIDTH + 1
+    amounts = [data[at : at + width] for at in range(0, len(data), width)]
+    for index in np.flatnonzero(((counters < 0) | (counters >= _ONE_BYTE)).any(axis=1)).tolist():
+        amounts[index] = b"".join((*map(_long, counters[index].tolist()), amounts[index][WIDTH:]))
+    places = map(
+        _place, deltas["source_partition"][order].to_list(), deltas["source_offset"][order].to_list()
+    )
+    hours = map(_hour, deltas["hour"][order].to_list())
+    ordered = [names[index] for index in order.tolist()]
+    return list(chain.from_iterable(zip(places, ordered, hours, amounts, strict=True)))
+
+
+def _cut(pieces: list[bytes], deltas: pl.DataFrame, rows: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+    """Rows of one partition in blocks: (number of rows, encoded rows)."""
+    whole = b"".join(pieces)
+    if len(whole) < MAX_BYTES:
+        yield rows.size, whole
+        return
+    keys = deltas.select("source_partition", "source_offset", "dimension")[rows].iter_rows()
+    first = size = 0
+    last = None
+    for index, key in enumerate(keys):
+        if key != last and size >= MAX_BYTES:
+            yield index - first, b"".join(pieces[first * _PIECES : index * _PIECES])
+            first, size = index, 0
+        last = key
+        size += sum(map(len, pieces[index * _PIECES : (index + 1) * _PIECES]))
+    yield rows.size - first, b"".join(pieces[first * _PIECES :])
 
 
 @lru_cache(maxsize=1 << 16)

@@ -88,10 +88,9 @@ def code(strings: pl.Series) -> Coded:
     codes = strings.cast(kind).to_physical().to_numpy().astype(np.int64)
     example = np.zeros(int(codes.max()) + 1, dtype=np.int64)
     example[codes] = np.arange(codes.size)
-    values = strings.gather(example)
-    empty = np.flatnonzero((values == "").to_numpy())
-    for each in empty:
-        codes[codes == each] = ABSENT
+    values = strings[example]
+    for empty in np.flatnonzero((values == "").to_numpy()):
+        codes[codes == empty] = ABSENT
     return Coded(codes, values)
 
 
@@ -129,8 +128,6 @@ def _pair(left: Coded, right: Coded) -> tuple[Indexes, pl.Series]:
         if pairs.size and pairs[0] == ABSENT:
             pairs, codes = pairs[1:], codes - 1
     joined = pl.select(
-        pl.concat_str(
-            left.values.gather(pairs // width), pl.lit(PAIR_SEPARATOR), right.values.gather(pairs % width)
-        )
+        pl.concat_str(left.values[pairs // width], pl.lit(PAIR_SEPARATOR), right.values[pairs % width])
     ).to_series()
     return codes, joined

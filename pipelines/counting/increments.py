@@ -43,9 +43,10 @@ class Recipients:
         self.lengths = lengths
         self.firsts = np.where(lengths > 0, np.cumsum(lengths) - lengths, ABSENT)
         flat = (column if self.single else column.filter(pl.Series(lengths > 0))).explode()
-        self.providers = flat.struct.field("provider")
-        self.reports = flat.struct.field("reports_complaints").to_numpy()
-        self.blocked = flat.struct.field("blocked").to_numpy()
+        parts = flat.struct.unnest()
+        self.providers = parts["provider"]
+        self.reports = parts["reports_complaints"].to_numpy()
+        self.blocked = parts["blocked"].to_numpy()
 
     def of(self, rows: Indexes) -> tuple[Indexes, Indexes]:
         """All recipients of some events: (row, recipient)."""
@@ -122,8 +123,8 @@ def increments(frame: pl.DataFrame, recipients: Recipients, chosen: Mask) -> Inc
 def _bounces(gathered: _Gathered, frame: pl.DataFrame, rows: Indexes, recipients: Recipients) -> None:
     if not rows.size:
         return
-    kinds = frame["bounce_type"].gather(rows)
-    suppressed = frame["bounce_subtype"].gather(rows).is_in(SUPPRESSED_SUBTYPES).to_numpy()
+    kinds = frame["bounce_type"][rows]
+    suppressed = frame["bounce_subtype"][rows].is_in(SUPPRESSED_SUBTYPES).to_numpy()
     away = frame["out_of_office"].to_numpy()[rows]
     gathered.each("hard_bounces", rows[(kinds == "Permanent").to_numpy() & ~suppressed])
     gathered.each("soft_bounces", rows[kinds.is_in(("Transient", "Undetermined")).to_numpy() & ~away])
@@ -134,7 +135,7 @@ def _bounces(gathered: _Gathered, frame: pl.DataFrame, rows: Indexes, recipients
 def _complaints(gathered: _Gathered, frame: pl.DataFrame, rows: Indexes) -> None:
     if not rows.size:
         return
-    suppressed = frame["complaint_subtype"].gather(rows).is_in(SUPPRESSED_SUBTYPES).to_numpy()
-    complained = (frame["complaint_type"].gather(rows) != "not-spam").to_numpy() & ~suppressed
+    suppressed = frame["complaint_subtype"][rows].is_in(SUPPRESSED_SUBTYPES).to_numpy()
+    complained = (frame["complaint_type"][rows] != "not-spam").to_numpy() & ~suppressed
     gathered.once("complaints", rows[complained])
     gathered.each("suppressed", rows[suppressed])
