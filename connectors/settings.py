@@ -161,7 +161,8 @@ class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
     """Figures of the process, for Prometheus."""
 
     bind: str = ""
-    """`host:port` where bridge, worker and sink serve them; empty: nowhere. Those of one machine want a port each."""
+    """`host:port` where bridge, worker and sink serve them; empty: nowhere. Those of one machine want a port each;
+    an embedded instance takes this one for the bridge and the next two for worker and sink."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

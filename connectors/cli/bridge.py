@@ -25,9 +25,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from connectors.cli import wiring
-    from connectors.metrics.readings import of_bridge
     from connectors.metrics.serving import serving
-    from connectors.sources.sqs import SqsSource
 
     settings = logged(args)
     sources, _ = wiring.sources_of(settings)
@@ -35,11 +33,10 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(
             "there is nothing to read: set bridge.queues or bridge.http.bind (or use `ses-streams replay`)"
         )
-    queues = [(source.url, source.numbers) for source in sources if isinstance(source, SqsSource)]
     with (
         until_signalled() as stop,
         wiring.bridge_to(settings) as bridge,
-        serving(settings.metrics.bind, lambda: of_bridge(bridge, queues)),
+        serving(settings.metrics.bind, lambda: wiring.figures_of(bridge, sources)),
     ):
         running = wiring.Running(sources, bridge)
         LOG.info("reading %s", ", ".join(source.name for source in sources))

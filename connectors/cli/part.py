@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,12 +19,16 @@ from connectors.errors import ClickHouseError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from connectors.bridge import Entrance
     from connectors.cli.relay import Relay
     from connectors.clickhouse.sink import Sink
     from connectors.embedded.outside import Config
+    from connectors.metrics.readings import Read
+    from connectors.settings import Settings
     from connectors.sources.replay import Progress
+    from pipelines.worker.numbers import Numbers
 
 COMMAND: Final = (sys.executable, "-P", "-m", "connectors.cli.part")
 """How a part is run. `-P`: a folder named like ours where the user stands must not be imported."""
@@ -32,6 +37,8 @@ _DRAIN_S: Final = 4.0
 _POLL_S: Final = 0.05
 _PROGRESS_S: Final = 0.25
 _TROUBLE_S: Final = 0.5
+_PLACES: Final = ("bridge", "worker", "sink")
+"""By how many ports each part's metrics are beyond the one that is set."""
 
 
 def sink(outside: Outside) -> None:
@@ -48,6 +55,7 @@ def sink(outside: Outside) -> None:
     from connectors.clickhouse.sink import Sink
     from connectors.clickhouse.sql import Through
     from connectors.kafka import ensure_topics
+    from connectors.metrics.readings import of_recounter, of_sink
 
     config = outside.configured()
     settings = config.resolved()
@@ -65,7 +73,10 @@ def sink(outside: Outside) -> None:
     consumer = Sink(settings.kafka, client)
     _end_when_full(outside, consumer, Path(config.directory))
     recounting = recounter.Recounter(settings.kafka, lambda: answers.connect(dsn), policy=recounter.EMBEDDED)
-    with beside(recounting, outside.stop, "recounter"):
+    with (
+        _figures(settings, "sink", lambda: (*of_sink(consumer.numbers), *of_recounter(recounting.numbers))),
+        beside(recounting, outside.stop, "recounter"),
+    ):
         consumer.run(outside.stop)
     if outside.drained:
         repair.mark_clean_stop(client)
@@ -92,6 +103,7 @@ def worker(outside: Outside) -> None:
     from connectors.cli.wiring import worker_config
     from connectors.clickhouse.memory import ClickHouseMemory
     from connectors.clickhouse.sql import Through
+    from connectors.metrics.readings import of_worker
     from pipelines.worker.run import run_worker
 
     config = outside.configured()
@@ -105,7 +117,12 @@ def worker(outside: Outside) -> None:
     settings = config.resolved()
     memory = Memory(Through(config.door, config.token), settings.counting.dimensions)
     told = worker_config(settings, Path(config.directory) / "worker")
-    code = run_worker(replace(told, batch_bytes=0), memory)
+    with ExitStack() as stack:
+
+        def watched(numbers: Numbers) -> None:
+            stack.enter_context(_figures(settings, "worker", lambda: of_worker(numbers)))
+
+        code = run_worker(replace(told, batch_bytes=0), memory, watched)
     if code:
         sys.exit(code)
 
@@ -121,9 +138,10 @@ def bridge(outside: Outside) -> None:
     config = outside.configured()
     settings = config.resolved()
     sources, http = wiring.sources_of(settings, drain_s=_SOURCE_DRAIN_S)
-    relay = Relay(line_to(settings))
+    relay, figures = Relay(line_to(settings)), ExitStack()
     try:
         running = wiring.Running(sources, relay)
+        figures.enter_context(_figures(settings, "bridge", lambda: wiring.figures_of(relay.bridge, sources)))
         while http and not http.address(_POLL_S):
             running.check()
         scheme = "https" if settings.bridge.http.tls_certificate else "http"
@@ -144,7 +162,15 @@ def bridge(outside: Outside) -> None:
         if relay.connected and wiring.flush(relay, late) and relay.drain(late):
             outside.report("drained")
     finally:
+        figures.close()
         relay.close()
+
+
+def _figures(settings: Settings, part: str, read: Read) -> AbstractContextManager[str]:
+    """The endpoint of a part, where the settings want one: each has a port of its own."""
+    from connectors.metrics.serving import moved, serving
+
+    return serving(moved(settings.metrics.bind, _PLACES.index(part)), read)
 
 
 def _recycled(outside: Outside, config: Config, relay: Relay) -> bool:

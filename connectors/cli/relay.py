@@ -71,6 +71,12 @@ class Relay:
         """Whether there is a line."""
         return self._line is not None
 
+    @property
+    def bridge(self) -> Bridge | None:
+        """Of the line, if there is one."""
+        line = self._line
+        return line.bridge if line else None
+
     def submit(
         self, events: Iterable[SesEvent], dead_letters: Iterable[DeadLetter], receipt: Receipt
     ) -> None:

@@ -13,6 +13,7 @@ from connectors.aws import Access, s3_client
 from connectors.bridge import Bridge, open_bridge
 from connectors.errors import BrokerError, SettingsError, SourceError
 from connectors.kafka import Drain, Positions
+from connectors.metrics.readings import of_bridge
 from connectors.providers import tables_of
 from connectors.registry import SchemaRegistry
 from connectors.sources.files import STDIN, Files
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from connectors.bridge import Entrance
+    from connectors.metrics.readings import Sample
     from connectors.settings import Settings
     from connectors.sources import Source
     from connectors.sources.units import Origin
@@ -113,6 +115,13 @@ def absolute(sources: Sequence[str]) -> list[str]:
     return [
         source if "://" in source or source == STDIN else str(Path(source).absolute()) for source in sources
     ]
+
+
+def figures_of(bridge: Bridge | None, sources: Sequence[Source]) -> Iterator[Sample]:
+    """What a bridge and its sources say of themselves; nothing while there is no bridge."""
+    if bridge is not None:
+        queues = [(source.url, source.numbers) for source in sources if isinstance(source, SqsSource)]
+        yield from of_bridge(bridge, queues)
 
 
 @contextmanager

@@ -59,6 +59,18 @@ def serving(bind: str, read: Read) -> Iterator[str]:
         thread.join()
 
 
+def moved(bind: str, places: int) -> str:
+    """The address some ports further on, for processes of a machine that share a setting; any port stays any.
+
+    Raises:
+        SettingsError: when it is no address.
+    """
+    if not bind:
+        return ""
+    host, port = _address(bind)
+    return f"{host}:{port and port + places}"
+
+
 class _Figures(Collector):
     """Asks the process at each scrape."""
 

@@ -130,7 +130,7 @@ def instance(server: str, senders: list[Sender], cli: Any, tmp_path: Path) -> It
         f'role_arn = "{role}"\n\n'
         for sender, role in zip(senders, roles, strict=True)
     )
-    (tmp_path / "settings.toml").write_text(settings)
+    (tmp_path / "settings.toml").write_text('[metrics]\nbind = "127.0.0.1:0"\n\n' + settings)
     data = tmp_path / "data"
     process = cli.start(
         "up", "--data", str(data), "--http", "127.0.0.1:0", "--config", str(tmp_path / "settings.toml")

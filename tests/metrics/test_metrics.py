@@ -16,7 +16,7 @@ from connectors.clickhouse.sink import Numbers as SinkNumbers
 from connectors.errors import SettingsError
 from connectors.metrics.catalogue import METRICS, PREFIX, markdown
 from connectors.metrics.readings import Sample, of_recounter, of_sink, of_worker
-from connectors.metrics.serving import serving
+from connectors.metrics.serving import moved, serving
 from pipelines.counting.caps import Capped
 from pipelines.worker.numbers import Numbers
 from schemas.blocks import encode, open_block
@@ -119,6 +119,7 @@ def test_an_address_that_is_taken_or_none_is_a_sentence() -> None:
     taken = pytest.raises(SettingsError, match=r"cannot listen on .* set metrics\.bind to a free address")
     with serving("127.0.0.1:0", lambda: ()) as address, taken:
         _enter(address)
+    assert [moved(bind, 2) for bind in ("", "[::1]:9464", "localhost:0")] == ["", "::1:9466", "localhost:0"]
     for wrong in ("9464", "host:", ":9464", "host:99999"):
         with pytest.raises(SettingsError, match="write host:port"):
             _enter(wrong)
