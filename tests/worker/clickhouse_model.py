@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import naive
+from crashes import Crash
 
 from schemas import topics
 from schemas.blocks import decode, encode
@@ -153,10 +154,18 @@ class Recounter:
             return False
         world.passes += 1
         rows = world.clickhouse.answers(self.asked, world.now_s * 1_000_000 + world.passes)
-        for row in world.rng.sample(rows, len(rows)):
-            world.effect()
-            partition = of_key(row["dimension"], row["value"], world.partitions)
-            world.logs[topics.COUNTS, partition].append((None, encode("recount_row", [row])))
+        sent = [
+            (of_key(row["dimension"], row["value"], world.partitions), encode("recount_row", [row]))
+            for row in world.rng.sample(rows, len(rows))
+        ]
+        while sent:
+            try:
+                world.effect()
+            except Crash:
+                world.ghosts += sent
+                raise
+            partition, block = sent.pop(0)
+            world.logs[topics.COUNTS, partition].append((None, block))
         for p, offset in enumerate(self.positions):
             world.effect()
             world.committed[topics.RECOUNT_GROUP, topics.RECOUNTS, p] = offset

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from clickhouse_model import NaiveClickHouse
+from crashes import Crash
 from faust.types import TP
 
 from pipelines.worker import app as wiring
@@ -26,16 +27,12 @@ from schemas.partitioning import of_message
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 Row = dict[str, Any]
 HOUR_S = 3600
 NOON_S = 1_760_011_200
 """2025-10-09T12:00:00Z."""
-
-
-class Crash(BaseException):
-    """The process dies here."""
 
 
 class Clock:
@@ -76,7 +73,11 @@ class World:
     """(topic, partition) → (key, value), changelogs included."""
     committed: dict[tuple[str, str, int], int] = field(default_factory=lambda: defaultdict(int))
     """(group, topic, partition) → the next offset."""
+    meanwhile: Callable[[], object] = lambda: None
+    """What others do while a step awaits its sends."""
     clickhouse: NaiveClickHouse = field(init=False)
+    ghosts: list[tuple[int, bytes]] = field(default_factory=list)
+    """(partition, block) that a dead recounter had sent, and that arrive in `ses.counts` later."""
     effects: int = 0
     passes: int = 0
 
@@ -126,6 +127,13 @@ class World:
                 if self.rng.random() < 0.5:
                     stays = [(key, value) for key, value in stays if value is not None]
                 log[:head] = stays
+
+    def haunt(self) -> bool:
+        """Let answers arrive late."""
+        ghosts, self.ghosts = self.ghosts, []
+        for partition, block in ghosts:
+            self.logs[topics.COUNTS, partition].append((None, block))
+        return bool(ghosts)
 
     def pass_time(self, seconds: int) -> None:
         self.now_s += seconds
@@ -200,6 +208,7 @@ class Worker:
         order = [lane for lane, entries in lanes.items() for _ in entries]
         self.world.rng.shuffle(order)
         for lane in order:
+            self.world.meanwhile()
             key, value, future = lanes[lane].pop(0)
             try:
                 self.world.effect()

@@ -14,7 +14,7 @@ from storms import Fleet, stories
 from schemas.counters import COUNTERS
 
 Row = dict[str, Any]
-DIMENSIONS = ("account", "campaign", "provider", "provider_campaign", "feedback_ab")
+DIMENSIONS = ("account", "campaign", "provider", "provider_campaign", "tag:team", "feedback_ab")
 OPEN = (0, 0, -1, -2, 1)
 """Hours that stay open whatever comes."""
 
@@ -27,6 +27,7 @@ def weather(rows: list[Row], data: st.DataObject, **facts: Any) -> World:
     world = World(
         random.Random(data.draw(st.integers(0, 2**32), label="schedule")),
         crashes=data.draw(st.sets(st.integers(0, 150), max_size=8), label="crashes"),
+        skew_s=data.draw(st.sampled_from((0, 0, 172_800, -172_800)), label="skew"),
         **facts,
     )
     sizes = [world.rng.randint(1, 4) for _ in rows]

@@ -1,0 +1,5 @@
+"""How a process of the model dies."""
+
+
+class Crash(BaseException):
+    """The process dies here."""
