@@ -13,6 +13,7 @@ import pytest
 from connectors.cli import reconcile as command
 from connectors.cli.main import parser
 from connectors.clickhouse import door
+from connectors.clickhouse.migrations import migrate
 from connectors.clickhouse.reconcile import agree, hours, missing_sql, paths, reconcile, render
 from connectors.clickhouse.sql import Through, run_sql
 from connectors.errors import ClickHouseError
@@ -162,6 +163,21 @@ def test_what_happened_just_now_is_not_missing_yet(through: Through, insert: Any
     found = reconcile(through, hours(through, None, None))
     assert found.gaps == ()
     assert agree(found, 0.0)
+
+
+def test_a_database_that_is_older_learns_which_path_brought_what(
+    client: Any, through: Through, insert: Any, event: Any
+) -> None:
+    for name in ("path_activity_of_events", "path_activity"):
+        client.command(f"DROP TABLE {name} SYNC")
+    client.command(
+        "ALTER TABLE schema_migrations DELETE WHERE name LIKE '%reconciliation%' SETTINGS mutations_sync = 1"
+    )
+    insert("ses.events", copies(event, 1, 0, ("sns", "firehose")) + copies(event, 2, 0, ("sns",)))
+    assert migrate(client) == ("011_reconciliation.sql",)
+    insert("ses.events", copies(event, 3, 1, ("firehose",)))
+    found = reconcile(through, hours(through, None, None))
+    assert [(gap.path, gap.message_id) for gap in found.gaps] == [("sns", "m3"), ("firehose", "m2")]
 
 
 def test_one_path_alone_cannot_be_compared(through: Through, insert: Any, event: Any) -> None:

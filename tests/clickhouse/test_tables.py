@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.embedded
 
 HOUR = 1_767_225_600
-TABLES = ("event_rows", "rate_rows", "dead_letter_rows")
-VIEWS = ("events", "rates", "campaign_health", "dead_letters")
+TABLES = ("event_rows", "rate_rows", "dead_letter_rows", "path_activity")
+VIEWS = (
+    *("events", "rates", "campaign_health", "dead_letters"),
+    *("campaign_regions", "region_shifts", "reconciliation", "missing_events"),
+)
 
 
 def _pool(event: Any) -> dict[str, list[dict[str, Any]]]:
