@@ -34,6 +34,10 @@ _MEMORY_LIMIT_EXCEEDED: Final = 241
 _ZEROS: Final = (0,) * len(COUNTERS)
 
 
+Row = dict[str, Any]
+"""A `RecountRow`."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What ClickHouse has of a key-hour."""
@@ -65,7 +69,7 @@ class Answers:
         self._client = client
         self._patiently = patiently
 
-    def __call__(self, keys: Collection[KeyHour]) -> Iterator[list[dict[str, Any]]]:
+    def __call__(self, keys: Collection[KeyHour]) -> Iterator[list[Row]]:
         """Rows of `RecountRow`, one for each key-hour, in several lists; more for `(other)`s that change with them.
 
         Everything that was to be counted must have landed before.
@@ -77,11 +81,11 @@ class Answers:
         for hours in chunks([(hour, heights.get(hour, 0)) for hour in sorted(by_hour)], EVENTS_AT_ONCE):
             yield from self._answer([key for hour in hours for key in by_hour[hour]])
 
-    def _answer(self, keys: Sequence[KeyHour]) -> Iterator[list[dict[str, Any]]]:
+    def _answer(self, keys: Sequence[KeyHour]) -> Iterator[list[Row]]:
         """Count some hours in one go; in two halves where ClickHouse has not the memory for it."""
         hours = sorted({hour for _, _, hour in keys})
 
-        def count() -> list[dict[str, Any]] | None:
+        def count() -> list[Row] | None:
             try:
                 return self._count(keys, hours)
             except Exception as error:
@@ -97,7 +101,7 @@ class Answers:
         yield from self._answer([key for key in keys if key[2] < middle])
         yield from self._answer([key for key in keys if key[2] >= middle])
 
-    def _count(self, keys: Sequence[KeyHour], hours: Sequence[int]) -> list[dict[str, Any]]:
+    def _count(self, keys: Sequence[KeyHour], hours: Sequence[int]) -> list[Row]:
         as_of = int(self._query("SELECT toUnixTimestamp64Micro(now64(6))")[0][0])
         own = {key for key in keys if key[1] != OTHER_VALUE}
         found = self._found(own, hours)
@@ -173,6 +177,16 @@ class Answers:
                 yield from block
 
 
+def key_of_row(row: Row) -> KeyHour:
+    """The key-hour that a row answers."""
+    return row["dimension"], row["value"], row["hour"]
+
+
+def same_counters(row: Row, other: Row | None) -> bool:
+    """Whether two rows count the same."""
+    return other is not None and all(row[name] == other[name] for name in COUNTERS)
+
+
 def _answers_sql(recount: str, hours: Sequence[int], condition: str = "1") -> str:
     """What `recount` finds, each with the version of the row that is stored and whether that counts anything."""
     counters = ", ".join(f"r.{name}" for name in COUNTERS)
@@ -195,7 +209,7 @@ def _read(row: Sequence[Any]) -> _Found:
     return _Found(int(row[3]), bool(row[4]), tuple(int(each) for each in row[5:]))
 
 
-def _row(key: KeyHour, as_of: int, found: _Found) -> dict[str, Any]:
+def _row(key: KeyHour, as_of: int, found: _Found) -> Row:
     dimension, value, hour = key
     return {
         "dimension": dimension,

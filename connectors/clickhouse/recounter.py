@@ -21,7 +21,7 @@ from kafka import errors as kafka_errors
 from connectors import kafka as kafka_clients
 from connectors.bridge.producer import KafkaBlocks
 from connectors.clickhouse import requests
-from connectors.clickhouse.answers import Answers
+from connectors.clickhouse.answers import Answers, Row, key_of_row, same_counters
 from connectors.clickhouse.landing import Landed, Limits, Retry, Stopped
 from connectors.clickhouse.outlet import Outlet
 from connectors.clickhouse.patience import Patience
@@ -29,21 +29,34 @@ from connectors.clickhouse.requests import Gathered
 from connectors.clickhouse.sink import GONE_ON, consumer_options
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
+from schemas.counters import OTHER_VALUE
 from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from kafka import TopicPartition
 
     from connectors.clickhouse.client import Client
+    from connectors.clickhouse.recount import KeyHour
     from connectors.settings import Kafka
 
 LOG: Final = logging.getLogger(__name__)
 _COMMIT_MS: Final = 5000
 _PAY_AGAIN_S: Final = 1.0
-_LANDED_POLL_S: Final = 0.1
-"""Between looks at how far the sink is, which gathers for half a second itself."""
+_PASSED_POLL_S: Final = 0.1
+"""Between looks at how far a group is; the sink gathers for half a second itself."""
+_LANDED: Final = ((topics.SINK_GROUP, topics.EVENTS),)
+_COME_THROUGH: Final = (
+    (topics.WORKER_GROUP, topics.EVENTS),
+    (topics.WORKER_GROUP, topics.COUNTS),
+    (topics.SINK_GROUP, topics.RATES),
+    (topics.SINK_GROUP, topics.EVENTS),
+)
+"""Every event that a count has seen is then in the rows of its own values, if they have any."""
+_VERIFICATIONS: Final = 3
+"""Of answers for `(other)` that were others than before. Where more is counted to it meanwhile it is asked for again
+anyway; a value that got a row of its own meanwhile is seen by the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,38 +202,53 @@ class Recounter:
 
         1. All blocks that any of the requests came from are in `ses.events`: its end is taken now.
         2. The sink has committed beyond that end, so ClickHouse has them.
-        3. The key-hours are counted, and the answers are on the broker (all replicas) when this returns.
+        3. The key-hours are counted, and the answers are on the broker (all replicas).
+        4. What `(other)` is depends on which values have rows; the answers for it are right once they stay the same
+           when everything has come through (see `_verify`).
         """
         try:
-            self._await_landed()
+            self._patience(lambda: self._await_passed(_LANDED))
             began = time.monotonic()
             outlet.send_letters(gathered.letters)
-            if gathered.keys:
-                if self._client is None:
-                    self._client = self._patience(self._connect)
-                for rows in Answers(self._client, self._patience)(gathered.keys):
-                    outlet.send_answers(rows)
-                    self.numbers.answers += len(rows)
-            future.set_result(time.monotonic() - began)
+            others = self._answer(gathered.keys, outlet, {})
+            took = time.monotonic() - began
+            for _ in range(_VERIFICATIONS):
+                if not others:
+                    break
+                self._patience(lambda: self._await_passed(_COME_THROUGH))
+                others = self._answer(others, outlet, others)
+            future.set_result(took)
         except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
             future.set_exception(error)
 
-    def _await_landed(self) -> None:
-        ends: kafka_clients.Offsets = {}
+    def _answer(
+        self, keys: Collection[KeyHour], outlet: Outlet, known: Mapping[KeyHour, Row]
+    ) -> dict[KeyHour, Row]:
+        """Count and send what is not as it is known already; those answers among them that are for `(other)`."""
+        others: dict[KeyHour, Row] = {}
+        if not keys:
+            return others
+        if self._client is None:
+            self._client = self._patience(self._connect)
+        for rows in Answers(self._client, self._patience)(keys):
+            changed = [row for row in rows if not same_counters(row, known.get(key_of_row(row)))]
+            outlet.send_answers(changed)
+            self.numbers.answers += len(changed)
+            others |= {key_of_row(row): row for row in changed if row["value"] == OTHER_VALUE}
+        return others
 
-        def landed() -> bool:
-            nonlocal ends
-            with closing(kafka_clients.Positions(self._kafka)) as positions:
-                ends = ends or positions.end_offsets(topics.EVENTS)
-                while not self._halt.is_set():
-                    committed = positions.committed(topics.SINK_GROUP, topics.EVENTS)
-                    if all(committed.get(partition, 0) >= end for partition, end in ends.items()):
-                        return True
-                    self._halt.wait(_LANDED_POLL_S)
-            return False
+    def _await_passed(self, stages: Sequence[tuple[str, str]]) -> None:
+        """Wait until groups have passed the ends of topics, one stage after the other, each taken when it begins.
 
-        if not self._patience(landed):
-            raise Stopped
+        Raises:
+            Stopped: told to stop meanwhile.
+        """
+        with closing(kafka_clients.Positions(self._kafka)) as positions:
+            for group, topic in stages:
+                ends = positions.end_offsets(topic)
+                while not _passed(positions.committed(group, topic), ends):
+                    if self._halt.wait(_PASSED_POLL_S):
+                        raise Stopped
 
     def _settle(self, consumer: Any) -> None:
         """Commit a pass that has ended, the only place where offsets are committed.
@@ -312,6 +340,10 @@ _OPTIONS: Final[dict[str, Any]] = {
     # Each may hold hundreds of requests: a poll must not go far beyond what a pass takes.
     "max_poll_records": 50,
 }
+
+
+def _passed(committed: kafka_clients.Offsets, ends: kafka_clients.Offsets) -> bool:
+    return all(committed.get(partition, 0) >= end for partition, end in ends.items())
 
 
 def _letter(record: Any, problem: str) -> Any:

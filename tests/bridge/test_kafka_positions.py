@@ -60,6 +60,51 @@ def test_a_drain_follows_what_each_stage_writes() -> None:
     assert drain.done()
 
 
+def test_a_drain_follows_recounts_until_nothing_new_comes_of_them() -> None:
+    groups = Groups()
+    reads = {
+        topics.EVENTS: topics.WORKER_GROUP,
+        topics.COUNTS: topics.WORKER_GROUP,
+        topics.RECOUNTS: topics.RECOUNT_GROUP,
+    }
+
+    def read(topic: str) -> None:
+        groups.commits[reads[topic], topic] = dict(groups.ends[topic])
+
+    groups.ends[topics.EVENTS] = {0: 1, 1: 0}
+    groups.commits[topics.SINK_GROUP, topics.EVENTS] = {0: 1}
+    drain = Drain(groups)
+    assert not drain.done()
+    groups.ends[topics.COUNTS] = {0: 1, 1: 0}
+    read(topics.EVENTS)
+    for number in range(1, 3):  # counts ask for a recount, whose answer asks for another
+        assert not drain.done()
+        groups.ends[topics.RECOUNTS] = {0: number, 1: 0}
+        read(topics.COUNTS)
+        assert not drain.done()
+        groups.ends[topics.COUNTS] = {0: 1, 1: number}
+        read(topics.RECOUNTS)
+    assert not drain.done()
+    read(topics.COUNTS)
+    groups.ends[topics.RATES] = {0: 0, 1: 4}
+    assert not drain.done()
+    assert drain.remaining == 4
+    groups.commits[topics.SINK_GROUP, topics.RATES] = {1: 4}
+    assert drain.done()
+
+
+def test_a_drain_ends_beside_a_stream_that_goes_on() -> None:
+    class Busy(Groups):
+        def end_offsets(self, topic: str) -> dict[int, int]:
+            self.ends[topic][0] += 1
+            return super().end_offsets(topic)
+
+        def committed(self, group: str, topic: str) -> dict[int, int]:
+            return dict(self.ends[topic])
+
+    assert Drain(Busy()).done()
+
+
 def test_client_options_hide_nothing_a_client_needs() -> None:
     kafka = Kafka(
         brokers="a:1, b:2",

@@ -21,6 +21,7 @@ from connectors.kafka import Positions, client_options
 from schemas import topics
 from schemas.blocks import decode, encode
 from schemas.counters import COUNTERS
+from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,10 +79,13 @@ class Place:
 
     def land(self, up_to: int, partition: int = 0) -> None:
         """Commit as the sink does."""
+        self.commit(topics.SINK_GROUP, topics.EVENTS, up_to, partition)
+
+    def commit(self, group: str, topic: str, up_to: int, partition: int) -> None:
         consumer = kafka_python.KafkaConsumer(
-            **client_options(self.kafka), group_id=topics.SINK_GROUP, enable_auto_commit=False
+            **client_options(self.kafka), group_id=group, enable_auto_commit=False
         )
-        where = kafka_python.TopicPartition(topics.EVENTS, partition)
+        where = kafka_python.TopicPartition(topic, partition)
         consumer.assign([where])
         consumer.commit({where: kafka_python.OffsetAndMetadata(up_to, "", -1)})
         consumer.close()
@@ -163,6 +167,25 @@ def test_later_requests_get_later_answers(place: Place, event: Any, insert: Any)
     rows = place.answers()
     assert [row["sends"] for row in rows] == [1, 2, 3]
     assert [row["as_of"] for row in rows] == sorted({row["as_of"] for row in rows})
+
+
+def test_other_is_counted_again_once_all_has_come_through(place: Place, event: Any, insert: Any) -> None:
+    insert(topics.EVENTS, [event(n, campaign=f"c{n % 3}") for n in range(9)])
+    row = {"dimension": "campaign", "hour": HOUR, "version": 1, "sends": 3}
+    insert(topics.RATES, [row | {"value": "c0"}])
+    place.ask(("campaign", "(other)", HOUR))
+    place.start()
+    until(lambda: len(place.answers()) == 1)
+    # What c1 counts was on its way meanwhile; here the worker says that it has read the answer.
+    insert(topics.RATES, [row | {"value": "c1"}])
+    assert place.committed() == 0
+    partition = of_key("campaign", "(other)", 2)
+    place.commit(topics.WORKER_GROUP, topics.COUNTS, 1, partition)
+    until(lambda: len(place.answers()) == 2)
+    assert place.committed() == 0
+    place.commit(topics.WORKER_GROUP, topics.COUNTS, 2, partition)
+    until(lambda: place.committed() == 1)
+    assert [row["sends"] for row in place.answers()] == [6, 3]
 
 
 class Killed(Exception):  # noqa: N818 - what ends a process is no mistake of ours
