@@ -144,6 +144,8 @@ def _fold_in_order(
     """Fold all that came for some keys, record by record."""
     chosen = pl.DataFrame(keys, schema={n: deltas.schema[n] for n in _KEY}, orient="row")
     rows = deltas.join(chosen, on=_KEY, how="semi", maintain_order="left")
+    # What a block has for a value is applied at once, for then the mark moves: its rows must follow each other.
+    rows = rows.sort("record", "source_partition", "source_offset", *_KEY[1:3], maintain_order=True)
     told: list[tuple[int, Key, Delta | Answer]] = [
         (record, key, answer) for key in keys for record, answer in answers.get(key, ())
     ]
@@ -188,7 +190,8 @@ def _replace(done: Folded, found: Touched, answer: Answer) -> None:
     before = found.state.counters(answer.hour)
     before = None if before is None else list(before)
     if rate.replace(found.state, answer.hour, answer.as_of, answer.counters):
-        found.floor = max(found.floor, answer.stored)
+        # Beyond as_of, for that is the version of an older answer that comes when the hour is not retained any more.
+        found.floor = max(found.floor, answer.stored, answer.as_of)
         if answer.value == OTHER_VALUE and before != list(answer.counters):
             # It is what the other values leave, and their rows may have been on their way: until it stays.
             done.requests.add((answer.dimension, answer.value, answer.hour))
