@@ -56,6 +56,12 @@ class ConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         state = assignment.state_value(tp) if assignment else None
         return (None, None) if state is None else (state._position, state.highwater)  # noqa: SLF001
 
+    def stay(self) -> None:
+        """Tell aiokafka that the worker is alive, though it reads nothing: it would leave the group after a while."""
+        if self._consumer is not None:
+            with self._consumer._subscription.fetch_context():  # noqa: SLF001
+                pass
+
     def failure(self) -> BaseException | None:
         """What aiokafka's coordinator or fetcher ended with: it keeps it for whoever asks next, and nobody may."""
         consumer = self._consumer
@@ -123,6 +129,7 @@ class Consumer(FaustConsumer):  # type: ignore[misc]
         generation = self.app.consumer_generation_id
         wanted = frozenset(self._get_active_partitions())
         if not wanted:
+            self._thread.stay()
             await self.sleep(IDLE_S)
             return
         records = await self._getmany(active_partitions=wanted, timeout=timeout)
