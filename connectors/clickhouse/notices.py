@@ -10,13 +10,14 @@ from schemas.counters import OTHER_VALUE
 if TYPE_CHECKING:
     from connectors.clickhouse.sql import Target
 
+# What was stored at any time, merged or not: reading the few rows that tell costs nothing.
+_OTHERS: Final = f"SELECT DISTINCT dimension FROM rate_rows WHERE value = '{OTHER_VALUE}'"  # noqa: S608 - a constant
 # Cohort hours, not the clock's: an archive that is replayed has its own last day.
 _CAPPED: Final = f"""
-WITH (SELECT max(hour) FROM rates WHERE sends > 0 AND hour <= now()) AS newest
+WITH (SELECT max(hour) FROM rate_rows WHERE sends > 0 AND hour <= now()) AS newest
 SELECT dimension, sumIf(sends, value = '{OTHER_VALUE}') AS others, sum(sends) AS every, uniqExact(value) - 1
 FROM rates
-WHERE hour > newest - INTERVAL 24 HOUR AND hour <= newest
-    AND dimension IN (SELECT DISTINCT dimension FROM rates WHERE value = '{OTHER_VALUE}')
+WHERE hour > newest - INTERVAL 24 HOUR AND hour <= newest AND dimension IN ({_OTHERS})
 GROUP BY dimension
 HAVING countIf(value = '{OTHER_VALUE}') > 0
 ORDER BY others / greatest(every, 1) DESC, dimension
@@ -40,6 +41,8 @@ def notices(target: Target) -> tuple[str, ...]:
 
 
 def _capped(target: Target) -> list[str]:
+    if not ask(target, _OTHERS):
+        return []
     return [_capped_sentence(name, *map(int, numbers)) for name, *numbers in ask(target, _CAPPED)]
 
 

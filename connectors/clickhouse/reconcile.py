@@ -10,7 +10,7 @@ from connectors.clickhouse.figures import ask, table
 from connectors.clickhouse.literals import text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from connectors.clickhouse.sql import Target
 
@@ -57,7 +57,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events of one hour, region and type that `other` brought and `path` did not."""
+    """What `path` lacks of the events of one hour, region and type that `other` brought."""
 
     hour: str
     path: str
@@ -67,7 +67,7 @@ class Gap:
     both: int
     missing: int
     message_id: str
-    """Of one of them."""
+    """Of one that is missing, if any."""
 
     @property
     def share(self) -> float:
@@ -131,25 +131,22 @@ def reconcile(target: Target, asked: Range, path: str = "", limit: int = 50) -> 
         ClickHouseError: it does not answer.
     """
     where = asked.sql + (f" AND path = {text(path)}" if path else "")
-    pairs = ask(
-        target,
-        "SELECT path, other, sum(both), sum(missing), uniqExactIf(hour, missing > 0)"  # noqa: S608 - escaped
-        f" FROM reconciliation WHERE {where} GROUP BY path, other",
-    )
-    gaps = ask(
+    # One pass over the events; the rows are as many as hours, types, regions and pairs.
+    rows = ask(
         target,
         "SELECT toString(hour), path, other, event_type, region, sum(both), sum(missing) AS lost,"  # noqa: S608
-        " arraySort(groupArrayArray(missing_message_ids))[1], count() OVER ()"
+        " arraySort(groupArrayArray(missing_message_ids))[1]"
         f" FROM reconciliation WHERE {where} GROUP BY hour, path, other, event_type, region"
-        f" HAVING lost > 0 ORDER BY hour DESC, lost DESC, path, other, event_type, region LIMIT {limit:d}",
+        " ORDER BY hour DESC, lost DESC, path, other, event_type, region",
     )
-    found = [Pair(name, other, int(both), int(lost), int(some)) for name, other, both, lost, some in pairs]
+    every = [_gap(row) for row in rows]
+    gaps = [gap for gap in every if gap.missing]
     return Reconciliation(
         range=asked,
         paths=_paths(target, asked),
-        pairs=tuple(sorted(found, key=lambda each: (-each.share, each.path, each.other))),
-        gaps=tuple(_gap(row) for row in gaps),
-        more_gaps=int(gaps[0][-1]) - len(gaps) if gaps else 0,
+        pairs=tuple(sorted(_paired(every), key=lambda each: (-each.share, each.path, each.other))),
+        gaps=tuple(gaps[:limit]),
+        more_gaps=max(0, len(gaps) - limit),
         legacy_only=_legacy_only(target, asked),
     )
 
@@ -256,8 +253,23 @@ def _gaps(gaps: Sequence[Gap]) -> str:
 
 
 def _gap(row: Sequence[Any]) -> Gap:
-    hour, path, other, event_type, region, both, missing, message_id, _ = row
+    hour, path, other, event_type, region, both, missing, message_id = row
     return Gap(hour, path, other, event_type, region, int(both), int(missing), message_id)
+
+
+def _paired(rows: Iterable[Gap]) -> Iterator[Pair]:
+    by_pair: dict[tuple[str, str], list[Gap]] = {}
+    for row in rows:
+        by_pair.setdefault((row.path, row.other), []).append(row)
+    for (path, other), found in by_pair.items():
+        hours_missed = {each.hour for each in found if each.missing}
+        yield Pair(
+            path,
+            other,
+            sum(each.both for each in found),
+            sum(each.missing for each in found),
+            len(hours_missed),
+        )
 
 
 def _percent(share: float) -> str:

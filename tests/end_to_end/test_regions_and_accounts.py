@@ -176,7 +176,7 @@ def test_a_campaign_sums_over_regions_and_accounts_and_an_event_of_two_queues_co
     )
     arrivals = "SELECT toInt32(count()), toInt32(sum(arrivals)) FROM events"
     found: Any = None
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while found != (wanted, [(24, 27)]) and time.monotonic() < deadline:
         time.sleep(0.2)
         try:
