@@ -101,7 +101,7 @@ class _CountersStore(Store):
                 days.apply(event.message.key, event.message.value)
             except rate.StateError as error:
                 days.broken = error
-                self.app.lost = _unreadable(error)
+                self.app.lost = unreadable(error)
 
     async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
         """See `Days.settle`."""
@@ -120,7 +120,7 @@ class CountersTable(Table):
         """See `Counters`."""
         days: Days = self.data.partitions[partition]
         if days.broken is not None:
-            raise _unreadable(days.broken)
+            raise unreadable(days.broken)
         return days
 
     async def save(self, records: Sequence[Record]) -> None:
@@ -130,7 +130,8 @@ class CountersTable(Table):
             self.data.partitions[partition].apply(key, value)
 
 
-def _unreadable(error: rate.StateError) -> UnreadableState:
+def unreadable(error: rate.StateError) -> UnreadableState:
+    """What ends the worker when it cannot read what it is to remember."""
     return UnreadableState(
         f"The worker cannot read the state that is in Kafka ({error}): start the release that wrote it, or a later one."
     )

@@ -11,7 +11,7 @@ import polars as pl
 from pipelines.counting import answers, deltas, rate, rate_rows
 from pipelines.counting.caps import Capped, Caps
 from pipelines.counting.rating import Batch, Policy, Rating, expired
-from pipelines.worker.errors import UnreadableState
+from pipelines.worker.counters import unreadable
 from pipelines.worker.records import Event, Opened, Outlet, open_all, readable, reject
 from schemas.blocks import Block, MalformedBlock
 
@@ -131,7 +131,7 @@ class RateStep:
         try:
             caps = Caps(self._policy.cap, days.caps)
         except rate.StateError as error:
-            raise UnreadableState(str(error)) from error
+            raise unreadable(error) from error
         self._caps[partition] = (days, caps)
         return caps
 
