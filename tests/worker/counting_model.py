@@ -118,15 +118,15 @@ class World:
             self.logs[topics.EVENTS, partition].append((None, encode("ses_event", left)))
 
     def compact(self) -> None:
-        """Do to a changelog what Kafka's log cleaner may do: of a key's records in its head only the last stays."""
+        """Do to changelogs what Kafka's log cleaner may do: of a key's records in a head only the last stays."""
         for (topic, _), log in self.logs.items():
-            if topic not in topics.ALL and log and self.rng.random() < 0.5:
-                head = self.rng.randint(0, len(log))
-                last = {key: at for at, (key, _) in enumerate(log[:head])}
-                stays = [entry for at, entry in enumerate(log[:head]) if last[entry[0]] == at]
-                if self.rng.random() < 0.5:
-                    stays = [(key, value) for key, value in stays if value is not None]
-                log[:head] = stays
+            if topic not in topics.ALL and self.rng.random() < 0.5:
+                _clean(log, self.rng.randint(0, len(log)), tombstones=self.rng.random() < 0.5)
+
+    def compact_all(self) -> None:
+        for (topic, _), log in self.logs.items():
+            if topic not in topics.ALL:
+                _clean(log, len(log), tombstones=True)
 
     def haunt(self) -> bool:
         """Let answers arrive late."""
@@ -137,6 +137,12 @@ class World:
 
     def pass_time(self, seconds: int) -> None:
         self.now_s += seconds
+
+
+def _clean(log: list[tuple[bytes | None, bytes | None]], end: int, *, tombstones: bool) -> None:
+    last = {key: at for at, (key, _) in enumerate(log[:end])}
+    stays = [entry for at, entry in enumerate(log[:end]) if last[entry[0]] == at]
+    log[:end] = [(key, value) for key, value in stays if value is not None or not tombstones]
 
 
 class Topic:
