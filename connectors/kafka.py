@@ -28,6 +28,7 @@ CONNECT_S: Final = 8
 """How long a broker may take to answer the first time: a person waits for the sentence that it does not."""
 _REQUEST_MS: Final = 10_000
 _RETRY_S: Final = 0.1
+_KNOWN_MS: Final = 60_000
 
 Offsets = dict[int, int]
 """Partition to offset."""
@@ -167,6 +168,8 @@ def _create(admin: Any, topic: str, settings: Kafka) -> None:
     )
     with contextlib.suppress(kafka_errors.TopicAlreadyExistsError):  # another process was quicker
         admin.create_topics([new])
+    # Kafka says that it is created before its brokers know of it.
+    admin.wait_for_topics([topic], timeout_ms=_KNOWN_MS)
 
 
 class Positions:

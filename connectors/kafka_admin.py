@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 WORKING: Final = {topics.WORKER_GROUP: "worker", topics.SINK_GROUP: "sink", topics.RECOUNT_GROUP: "sink"}
 """Our groups, and the process that is a member of each."""
-_GONE_S: Final = 60.0
-"""Kafka deletes a topic in the background; a large one takes seconds."""
+_SETTLED_S: Final = 60.0
+"""Kafka creates, grows and deletes topics in the background; a large one takes seconds."""
 _POLL_S: Final = 0.2
 
 
@@ -62,6 +62,11 @@ class Admin:
         """Give topics more partitions."""
         with sentences(self._settings):
             self._client.create_partitions(dict.fromkeys(names, partitions))
+        deadline = time.monotonic() + _SETTLED_S
+        while any(number < partitions for number in self.partitions(*names).values()):
+            if time.monotonic() > deadline:
+                raise BrokerError(f"Kafka did not grow {', '.join(names)}: see its log, then try again")
+            time.sleep(_POLL_S)
 
     def create(self, name: str, config: Mapping[str, str], partitions: int | None = None) -> None:
         """Create a topic; one that is there is left as it is."""
@@ -71,12 +76,14 @@ class Admin:
             replication_factor=self._settings.replication,
             topic_configs=dict(config),
         )
-        with sentences(self._settings), contextlib.suppress(kafka_errors.TopicAlreadyExistsError):
-            self._client.create_topics([new])
+        with sentences(self._settings):
+            with contextlib.suppress(kafka_errors.TopicAlreadyExistsError):
+                self._client.create_topics([new])
+            self._client.wait_for_topics([name], timeout_ms=int(_SETTLED_S * 1000))
 
     def delete(self, name: str) -> None:
         """Delete a topic, and wait until it is gone; one that is not there is as good."""
-        deadline = time.monotonic() + _GONE_S
+        deadline = time.monotonic() + _SETTLED_S
         with sentences(self._settings), contextlib.suppress(kafka_errors.UnknownTopicOrPartitionError):
             self._client.delete_topics([name])
         while name in self.partitions(name):

@@ -46,7 +46,8 @@ _COMMIT_MS: Final = 5000
 _PAY_AGAIN_S: Final = 1.0
 _PASSED_POLL_S: Final = 0.1
 """Between looks at how far a group is; the sink gathers for half a second itself."""
-_LANDED: Final = ((topics.SINK_GROUP, topics.EVENTS),)
+_LANDED: Final = ((topics.SINK_GROUP, topics.EVENTS), (topics.SINK_GROUP, topics.RATES))
+"""The rates too, for an answer says which version is stored."""
 _COME_THROUGH: Final = (
     (topics.WORKER_GROUP, topics.EVENTS),
     (topics.WORKER_GROUP, topics.COUNTS),
@@ -201,10 +202,10 @@ class Recounter:
         """Answer all that was gathered; the result is how many seconds counting took.
 
         1. All blocks that any of the requests came from are in `ses.events`: its end is taken now.
-        2. The sink has committed beyond that end, so ClickHouse has them.
+        2. The sink has committed beyond that end, so ClickHouse has them; then beyond that of `ses.rates`.
         3. The key-hours are counted, and the answers are on the broker (all replicas).
         4. What `(other)` is depends on which values have rows; the answers for it are right once they stay the same
-           when everything has come through (see `_verify`).
+           when everything has come through.
         """
         try:
             self._patience(lambda: self._await_passed(_LANDED))

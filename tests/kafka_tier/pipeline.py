@@ -78,7 +78,9 @@ def _to(number: int) -> str:
 
 
 def _at(number: int, second: int) -> str:
-    return f"2026-03-04T{5 + number % 2:02}:{number % 59:02}:{second:02}.000Z"
+    """Every seventh message is days older than the others: its hours are closed and have to be recounted."""
+    day = "2026-02-20" if number % 7 == 0 else "2026-03-04"
+    return f"{day}T{5 + number % 2:02}:{number % 59:02}:{second:02}.000Z"
 
 
 def _event(number: int, kind: str, details: dict[str, Any]) -> dict[str, Any]:
