@@ -48,6 +48,12 @@ PROVIDERS = np.array(["gmail", "yahoo", "outlook", "other"])
 class Nothing:
     """A memory without anything to remember."""
 
+    def watermark(self) -> int:
+        return 0
+
+    def seen(self, _: int) -> Iterator[Any]:
+        return iter(())
+
     def counters(self, _: int) -> Iterator[Any]:
         return iter(())
 
