@@ -19,6 +19,7 @@ from connectors.embedded.children import Child
 from connectors.embedded.directory import DEFAULT, DataDirectory
 from connectors.errors import InstanceError
 from connectors.settings import SqsQueue
+from schemas.counters import DIMENSIONS
 
 if TYPE_CHECKING:
     import argparse
@@ -100,7 +101,11 @@ def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings,
     http = msgspec.structs.replace(settings.bridge.http, bind="")
     bridge = msgspec.structs.replace(settings.bridge, queues=queues, http=http)
     demo = Demo(args, feed)
-    demo.supervisor = supervise(directory, msgspec.structs.replace(settings, bridge=bridge), demo)
+    # The verdict asks for these, whatever else is counted for.
+    dimensions = tuple(dict.fromkeys((*DIMENSIONS, *settings.counting.dimensions)))
+    counting = msgspec.structs.replace(settings.counting, dimensions=dimensions)
+    final = msgspec.structs.replace(settings, bridge=bridge, counting=counting)
+    demo.supervisor = supervise(directory, final, demo)
     run_until_stopped(demo.supervisor)
     if demo.error is not None:
         raise demo.error
