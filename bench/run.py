@@ -43,7 +43,7 @@ clock      by the wall clock, with whatever else the machine did
 intake     one thread, no Kafka: NDJSON of 1.3 KB an event, framed, parsed, normalised; then also encoded
 bridge     the same into 12 partitions of the embedded broker, until the last block is acknowledged (acks=all); "bridge
            alone" starts from normalised events
-count      step: 32 blocks of 500 events at a time, read, looked up among 5 M remembered ids, counted in 13 dimensions,
+count      step: 64 blocks of 500 events at a time, read, looked up among 5 M remembered ids, counted in 13 dimensions,
            deltas encoded; agents: the same in Faust, from Kafka to Kafka, changelogs on
 Quix       one JSON event a record, keyed already; one count a campaign (or one in each of the same 13 dimensions), type
            and hour; no deduplication; changelog on

@@ -28,6 +28,8 @@ _FULL: Final = 11
 """Keys a row on the average when the table grows: one in a hundred has spilled then."""
 _GROWN: Final = 8.2
 """Keys a row after a large table has grown."""
+_RESTORED: Final = 10
+"""Keys a row after a large table was restored: most of such tables are of hours that get few more."""
 _SMALL: Final = 1 << 15
 """Keys of a table below which it grows by half a row's width, for few moves matter more than bytes."""
 _CHUNK: Final = 1 << 12
@@ -81,7 +83,7 @@ class Seen:
             different[0] = True
             np.not_equal(run[1:], run[:-1], out=different[1:])
             run = run[different]
-        self._reserve(self._size + run.size)
+        self._reserve(self._size + run.size, _RESTORED)
         step = _CHUNK * WIDTH
         for start in range(0, run.size, step):
             self._insert(run[start : start + step])
@@ -141,12 +143,12 @@ class Seen:
         self._fill[rows[starts]] = np.minimum(before + lengths, WIDTH)
         self._size += run.size
 
-    def _reserve(self, size: int) -> None:
-        """Grow so that so many keys have room."""
+    def _reserve(self, size: int, filled: float = _GROWN) -> None:
+        """Grow so that so many keys have room: so many a row, when they are many."""
         if size <= _FULL * len(self._fill):
             return
         old, fill, spill = self._rows, self._fill, self._spill
-        self._clear(int(size / (_GROWN if size > _SMALL else _GROWN / 2)) + 2)
+        self._clear(int(size / (filled if size > _SMALL else _GROWN / 2)) + 2)
         self._spill = np.empty(0, dtype=np.uint64)
         columns = np.arange(WIDTH)
         for start in range(0, len(fill), _CHUNK):
