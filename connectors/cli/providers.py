@@ -12,7 +12,7 @@ from connectors.cli.context import common_options, notice, settings_of
 if TYPE_CHECKING:
     import argparse
 
-    from connectors.mx import MxLookup
+    from connectors.providers.mx import MxLookup
 
 _UNKNOWN: Final = 1
 """Exit code of `explain` when a domain is of no known provider."""
@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     import msgspec
 
-    from connectors.explanation import domain_in, explain, text_of
-    from connectors.providers import tables_of
+    from connectors.providers.explanation import domain_in, explain, text_of
+    from connectors.providers.tables import tables_of
     from pipelines.intake.providers import OTHER, Directory
 
     counting = settings_of(args).counting
@@ -90,8 +90,8 @@ def _resolve(args: argparse.Namespace) -> int:
     from connectors.cli.clickhouse_at import target_of
     from connectors.cli.progress import Progress
     from connectors.clickhouse.unknown_domains import unknown_domains
-    from connectors.provider_file import merged, previous, render, resolve, write
-    from connectors.providers import INLINE, tables_of
+    from connectors.providers.resolved import merged, previous, render, resolve, write
+    from connectors.providers.tables import INLINE, tables_of
     from pipelines.intake.providers import Directory
 
     counting = settings_of(args).counting
@@ -130,7 +130,7 @@ def _resolve(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from connectors.providers import tables_of
+    from connectors.providers.tables import tables_of
     from pipelines.intake.providers import Directory, mx_table, table
 
     counting = settings_of(args).counting
@@ -155,6 +155,6 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _lookup(args: argparse.Namespace) -> MxLookup:
-    from connectors.mx import MxLookup
+    from connectors.providers.mx import MxLookup
 
     return MxLookup(args.nameserver, args.port)

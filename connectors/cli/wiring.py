@@ -14,7 +14,7 @@ from connectors.bridge import Bridge, open_bridge
 from connectors.errors import BrokerError, SettingsError, SourceError
 from connectors.kafka import Drain, Positions
 from connectors.metrics.readings import of_bridge
-from connectors.providers import tables_of
+from connectors.providers.tables import tables_of
 from connectors.registry import SchemaRegistry
 from connectors.sources.files import STDIN, Files
 from connectors.sources.http import HttpSource

@@ -144,7 +144,9 @@ class S3Prefix:
         except (BotoCoreError, HTTPError, OSError) as error:
             raise source_error(error, f"s3://{self._bucket}/{self._prefix}") from error
         if not found:
-            raise SourceError(f"no object's key begins with s3://{self._bucket}/{self._prefix}: check the prefix")
+            raise SourceError(
+                f"no object's key begins with s3://{self._bucket}/{self._prefix}: check the prefix"
+            )
 
     def _unit(self, entry: Any) -> Unit:
         key = entry["Key"]

@@ -12,10 +12,10 @@ import pytest
 import connectors.cli.wiring  # noqa: F401 - urllib3 opens a socket when it is first imported
 from connectors.cli.main import main
 from connectors.errors import SettingsError
-from connectors.explanation import domain_in, explain
-from connectors.mx import LookupFailedError
-from connectors.provider_file import MARK, merged, previous, render, resolve, write
-from connectors.providers import tables_of
+from connectors.providers.explanation import domain_in, explain
+from connectors.providers.mx import LookupFailedError
+from connectors.providers.resolved import MARK, merged, previous, render, resolve, write
+from connectors.providers.tables import tables_of
 from connectors.settings import Counting
 from pipelines.intake.mx import Mx
 from pipelines.intake.providers import Directory, Entry, Provider, parse

@@ -20,8 +20,8 @@ from connectors.clickhouse.sql import Through
 from connectors.clickhouse.unknown_domains import UnknownDomain, unknown_domains
 from connectors.embedded.directory import DataDirectory, Endpoints
 from connectors.errors import SettingsError
-from connectors.mx import LookupFailedError, MxLookup
-from connectors.providers import tables_of
+from connectors.providers.mx import LookupFailedError, MxLookup
+from connectors.providers.tables import tables_of
 from connectors.settings import Counting
 from pipelines.intake.mx import Mx
 from pipelines.intake.providers import Directory

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from connectors.errors import SettingsError
-from connectors.mx import LookupFailedError
-from connectors.providers import INLINE
+from connectors.providers.mx import LookupFailedError
+from connectors.providers.tables import INLINE
 from pipelines.intake.addresses import domain_of
 from pipelines.intake.mx import preferred, provider_of
 from pipelines.intake.providers import OTHER, a_label, is_domain
 
 if TYPE_CHECKING:
-    from connectors.provider_file import Lookup
+    from connectors.providers.resolved import Lookup
     from pipelines.intake.providers import Directory, Match
 
 Rule = Literal["domain", "parent", "none"]

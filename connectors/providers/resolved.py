@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from connectors.errors import SettingsError
-from connectors.mx import LookupFailedError
+from connectors.providers.mx import LookupFailedError
 from pipelines.intake.mx import provider_of
 from pipelines.intake.providers import Entry, a_label, is_domain, parse
 
