@@ -15,7 +15,7 @@ from schemas.counters import OTHER_VALUE
 from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipelines.counting.memory import Memory
 
@@ -32,6 +32,9 @@ class Counters(Protocol):
         Raises:
             UnreadableState: when a later release wrote it.
         """
+
+    def held(self) -> Mapping[int, Days]:
+        """The partitions of which something is remembered."""
 
     async def save(self, records: Sequence[Record]) -> None:
         """Apply records; returns once they are safe."""
@@ -82,6 +85,10 @@ class PlainCounters:
         """See `Counters`."""
         return self._days[partition]
 
+    def held(self) -> Mapping[int, Days]:
+        """See `Counters`."""
+        return dict(enumerate(self._days))
+
     async def save(self, records: Sequence[Record]) -> None:
         """See `Counters`."""
         for partition, key, value in records:
@@ -122,6 +129,11 @@ class CountersTable(Table):
         if days.broken is not None:
             raise unreadable(days.broken)
         return days
+
+    def held(self) -> Mapping[int, Days]:
+        """See `Counters`."""
+        partitions: Mapping[int, Days] = self.data.partitions
+        return partitions
 
     async def save(self, records: Sequence[Record]) -> None:
         """See `Counters`."""

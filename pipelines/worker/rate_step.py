@@ -144,6 +144,9 @@ class RateStep:
 
     def capped(self) -> dict[str, Capped]:
         """The dimensions beyond their cap, over the partitions of this worker."""
+        held = self._counters.held()
+        # Others have the partitions that are gone.
+        self._caps = {p: known for p, known in self._caps.items() if held.get(p) is known[0]}
         return _total(caps.capped(days) for days, caps in self._caps.values())
 
     def _warn(self) -> None:
