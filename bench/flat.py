@@ -1,4 +1,4 @@
-"""What an event costs as the memory of ids grows: processor time of the counting step, from the first million to twenty.
+"""What an event costs as the memory of ids grows: processor time of the counting step, up to twenty million.
 
 `python bench/flat.py [--events N] [--rounds N]`. The step does with 32 blocks of 500 events what the count agent does,
 all but Kafka: it reads them, looks each id up among all that came before, counts 13 dimensions, encodes the deltas and
@@ -52,7 +52,8 @@ async def windows(total: int) -> list[float]:
     """Microseconds an event, of each million events."""
     steps, blocks = Steps(PARTITIONS), Blocks()
     offsets = [0] * PARTITIONS
-    figures, spent, done, number = [], 0.0, 0, 0
+    figures: list[float] = []
+    spent, done, since, number = 0.0, 0, 0, 0
     while done < total:
         batch = []
         for _ in range(BATCH):
@@ -63,9 +64,11 @@ async def windows(total: int) -> list[float]:
         start = time.process_time()
         await steps.count(batch)
         spent += time.process_time() - start
-        before, done = done, done + BATCH * BLOCK
+        before, done, since = done, done + BATCH * BLOCK, since + BATCH * BLOCK
         if done // WINDOW > before // WINDOW:
-            figures.append(spent / (done - len(figures) * WINDOW) * 1e6 if not figures else spent / WINDOW * 1e6)
+            figures.append(
+                spent / (done - len(figures) * WINDOW) * 1e6 if not figures else spent / WINDOW * 1e6
+            )
             spent = 0.0
     return figures
 

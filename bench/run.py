@@ -47,7 +47,11 @@ count      step: 64 blocks of 500 events at a time, read, looked up among 5 M re
            deltas encoded; agents: the same in Faust, from Kafka to Kafka, changelogs on
 Quix       one JSON event a record, keyed already; one count a campaign (or one in each of the same 13 dimensions), type
            and hour; no deduplication; changelog on
-sink       encoded blocks into ClickHouse (chdb, on disk), merges included"""
+flat       the counting step, changelog records encoded, as the memory of ids grows to 20 M: what an event costs
+sink       encoded blocks into ClickHouse (chdb, on disk), merges included
+below      rate: a second's deltas of 5,000 events of 1,000 campaigns; memory: 100,000 campaigns of 14 days and 50 M
+           ids in one process; restore: our part of reading a changelog; recovery: a worker on Kafka, from its start to
+           its first delta"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,15 @@ def read(line: str, title: str) -> Iterator[Figure]:
         yield Figure(label, float(rate.replace(",", "")), 1e6 / float(most), 1e6 / float(least))
 
 
+def told(name: str, arguments: list[str], server: str) -> list[str]:
+    """Run a script whose figures are not events a second; the lines it printed."""
+    command = [sys.executable, "-W", "ignore", str(HERE / name), *arguments]
+    environment = os.environ | {"KAFKA_BROKER": server}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    print(done.stdout, end="", flush=True)
+    return [f"{name.removesuffix('.py'):<10} {line}" for line in done.stdout.splitlines() if line.strip()]
+
+
 def peer(title: str, rounds: int, events: int, server: str) -> list[Figure]:
     """Quix Streams, each round in a process of its own."""
     count = [str(HERE / "quix_peer.py"), server, str(events), str(PEERS[title])]
@@ -154,9 +167,17 @@ def main() -> None:
         ("intake.py", "intake", [rounds]),
         ("bridge.py", "bridge", ["100000", rounds]),
         ("count.py", "count", ["--repeat", rounds]),
+        ("flat.py", "flat", ["--rounds", "1"]),
         ("sink.py", "sink", [rounds]),
     ]
+    others = [
+        ("rate.py", ["--repeat", rounds]),
+        ("memory.py", []),
+        ("restore.py", ["--repeat", rounds]),
+        ("recovery.py", ["--repeat", rounds]),
+    ]
     figures: list[Figure] = []
+    load = os.getloadavg()
     with broker() as server:
         for name, title, arguments in ours:
             if (HERE / name).exists():
@@ -166,11 +187,18 @@ def main() -> None:
                     figures += peer(
                         rival, chosen.rounds, chosen.events // (1 if dimensions == 1 else 4), server
                     )
+        lines = [line for name, arguments in others for line in told(name, arguments, server)]
     show(figures)
+    print("\n".join(["", *lines]))
+    print(f"load of the machine: {load[0]:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json", time.gmtime())
     machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-    path.write_text(json.dumps({"machine": machine, "figures": [asdict(each) for each in figures]}, indent=1))
+    path.write_text(
+        json.dumps(
+            {"machine": machine, "figures": [asdict(each) for each in figures], "lines": lines}, indent=1
+        )
+    )
     print(f"written to {path.relative_to(HERE.parent)}")
 
 
