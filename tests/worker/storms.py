@@ -32,7 +32,6 @@ class Fleet:
         self.sink = Sink(world)
         self.recounter = Recounter(world)
         world.meanwhile = self._meanwhile
-        self.rebalance()
 
     def rebalance(self) -> None:
         """Another number of workers, each partition with any of them."""
@@ -115,6 +114,11 @@ class Fleet:
             moved |= self.do(self.recounter, lambda: self.recounter.answer())  # noqa: PLW0108
 
     def __enter__(self) -> Self:
+        try:
+            self.rebalance()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
