@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
+    from pipelines.counting.memory import Memory
+
 Row = dict[str, Any]
 HOUR_S = 3600
 NOON_S = 1_760_011_200
@@ -162,7 +164,7 @@ class Topic:
 class Worker:
     """One life of a worker."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, memory: Memory | None = None) -> None:
         self.world = world
         self.assigned: frozenset[int] = frozenset()
         self.steps: dict[str, Any] = {}
@@ -172,7 +174,7 @@ class Worker:
         self._runner = asyncio.Runner()
         self._clock = Clock(world, world.skew_s)
         with self._inside():
-            self.app = wiring.create_app(world.config(), memory=None)
+            self.app = wiring.create_app(world.config(), memory=memory)
         self.tables = list(self.app.tables.values())
         for table in self.tables:
             table.changelog_topic = Topic(self, f"{table.name}-changelog")

@@ -48,10 +48,20 @@ class Fleet:
     def storm(self, moves: int) -> None:
         """So many moves at random, then whatever is left to do."""
         for _ in range(moves):
-            self.do(*self.world.rng.choice(self._moves()))
+            self.do(*self.world.rng.choice(self.moves()))
         self.drain()
 
-    def _moves(self) -> list[tuple[Process | None, Callable[[], object]]]:
+    def moves(self) -> list[tuple[Process | None, Callable[[], object]]]:
+        """Whatever may happen."""
+        return [
+            *self.calm_moves(),
+            (None, self._hand_over),
+            (None, self.world.compact),
+            (None, self.world.haunt),
+        ]
+
+    def calm_moves(self) -> list[tuple[Process | None, Callable[[], object]]]:
+        """What the processes do, and the time."""
         rng, world = self.world.rng, self.world
         worker, sink, recounter = rng.choice(self.workers), self.sink, self.recounter
         return [
@@ -61,9 +71,6 @@ class Fleet:
             *[(sink, lambda: sink.land(rng.choice(LANDED), rng.randint(1, 5)))] * 2,
             (recounter, recounter.gather),
             (recounter, recounter.answer),
-            (None, self._hand_over),
-            (None, world.compact),
-            (None, world.haunt),
             (None, lambda: world.pass_time(rng.choice((1, 1, 600, HOUR_S, 5 * HOUR_S)))),
         ]
 
