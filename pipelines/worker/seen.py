@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.counting.hours import AHEAD, NEVER, bucket_of, first_open
 from pipelines.counting.remembered import Merge, Remembered
 from pipelines.worker import seen_records as records
-from pipelines.worker.errors import WorkerError
+from pipelines.worker.errors import UnreadableState
 from pipelines.worker.tables import Record, Store, Table
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class _SeenStore(Store):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.partitions = defaultdict(Remembered)
-        self.watermark_names: dict[int, set[bytes]] = defaultdict(set)
+        self.watermark_records: dict[int, dict[bytes, int]] = defaultdict(dict)
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:  # noqa: ARG002
         """Read records of the changelog, at recovery."""
@@ -99,7 +99,7 @@ class _SeenStore(Store):
             for event in batch:
                 message = event.message
                 self._apply(message.partition, message.key, message.value)
-        except WorkerError as error:
+        except UnreadableState as error:
             # Faust would only log it, and go on without these ids.
             self.app.lost = error
             raise
@@ -112,10 +112,10 @@ class _SeenStore(Store):
             case records.Ids(bucket, tier, keys) if keys is not None:
                 known.restore(bucket, key, tier, keys)
             case records.Watermark(None):
-                self.watermark_names[partition].discard(key)
+                self.watermark_records[partition].pop(key, None)
             case records.Watermark(hour) if hour is not None:
                 known.watermark = max(known.watermark, hour)
-                self.watermark_names[partition].add(key)
+                self.watermark_records[partition][key] = hour
             case records.UndatedUntil(hour):
                 known.undated_until = hour
 
@@ -126,7 +126,7 @@ class _SeenStore(Store):
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
         for topic, partition in revoked:
             if topic == self.table.changelog_topic_name:
-                self.watermark_names.pop(partition, None)
+                self.watermark_records.pop(partition, None)
 
     async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:  # noqa: ARG002
         """Make ready what was read."""
@@ -222,7 +222,10 @@ class SeenTable(Table):
         return [(partition, name, None) for partition, merge, _ in merges for name in merge.replaced]
 
     def _expire(self, known: Mapping[int, Remembered], watermarks: Mapping[int, int]) -> Iterable[Record]:
-        """Drop what has closed: tombstones of its records, and of other writers' watermarks."""
+        """Drop what has closed: tombstones of its records, and of watermarks of workers that are long gone.
+
+        One that lost the partition a moment ago may still raise its own, and drop ids on account of it.
+        """
         own = records.watermark_name(self._writer)
         for partition, state in known.items():
             hour = watermarks.get(partition, NEVER)
@@ -235,6 +238,9 @@ class SeenTable(Table):
             if undated and not state.has_undated:
                 state.undated_until = None
                 yield partition, records.UNDATED_UNTIL, None
-            others = self.data.watermark_names.pop(partition, set()) - {own}
-            for name in others:
+            others = self.data.watermark_records[partition]
+            for name in [
+                name for name, at in others.items() if name != own and at + self._open_hours <= hour
+            ]:
+                others.pop(name)
                 yield partition, name, None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipelines.worker.errors import WorkerError
+from pipelines.worker.errors import UnreadableState
 
 if TYPE_CHECKING:
     from pipelines.counting.dedup import Keys
@@ -34,10 +34,6 @@ _HOUR: Final = struct.Struct("<q")
 _HEAD: Final = struct.Struct("<BB6x")
 _VERSION: Final = 1
 _OFFSET_BYTES: Final = 8
-
-
-class UnknownRecord(WorkerError):  # noqa: N818 - named by what it says, like its siblings
-    """A record of the changelog that this release cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ def parse(key: bytes, value: bytes | None) -> Ids | Watermark | UndatedUntil:
     """A record of the changelog.
 
     Raises:
-        UnknownRecord: when it is of a later release.
+        UnreadableState: when it is of a later release, or damaged.
     """
     try:
         if len(key) == _OFFSET_BYTES:
@@ -103,8 +99,8 @@ def parse(key: bytes, value: bytes | None) -> Ids | Watermark | UndatedUntil:
             hour = None if value is None else _HOUR.unpack(value)[0]
             return UndatedUntil(hour) if key == UNDATED_UNTIL else Watermark(hour)
     except (struct.error, ValueError) as error:
-        raise UnknownRecord(_sentence(key)) from error
-    raise UnknownRecord(_sentence(key))
+        raise UnreadableState(_sentence(key)) from error
+    raise UnreadableState(_sentence(key))
 
 
 def _sentence(key: bytes) -> str:

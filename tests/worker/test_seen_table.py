@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from pipelines.counting import remembered
 from pipelines.counting.count import Fresh
 from pipelines.counting.hours import NEVER, bucket_of
+from pipelines.worker.errors import UnreadableState
 from pipelines.worker.seen import PlainSeen, SeenTable
-from pipelines.worker.seen_records import UnknownRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -220,6 +220,10 @@ def test_a_late_record_of_the_owner_before_lowers_no_watermark() -> None:
     again = started(changelog)
     assert again.watermarks([0]) == {0: NOON + 5}
     assert knows(again, 0, NOON, 1)
+    # Once nobody of them can be alive, theirs go.
+    asyncio.run(again.remember([], {0: NOON + 5 + OPEN_HOURS}))
+    changelog.compact()
+    assert len([key for key, _ in changelog.logs[0] if key.startswith(b"\x01w")]) == 1
 
 
 def test_ids_of_the_first_release_stay_until_all_their_hours_are_closed() -> None:
@@ -237,15 +241,16 @@ def test_ids_of_the_first_release_stay_until_all_their_hours_are_closed() -> Non
     asyncio.run(later.remember([], {0: NOON + OPEN_HOURS + 1}))
     assert not knows(later, 0, NOON, 3)
     changelog.compact()
-    # Their records are deleted; the watermark is left.
-    assert [value for _, value in changelog.logs[0]] == [struct.pack("<q", NOON + OPEN_HOURS + 1)]
+    # Their records are deleted; the watermarks of both workers are left.
+    marks = [struct.pack("<q", NOON + OPEN_HOURS + after) for after in (0, 1)]
+    assert [value for _, value in changelog.logs[0]] == marks
 
 
 def test_a_record_of_a_later_release_ends_the_worker() -> None:
     table = started(Changelog())
-    with pytest.raises(UnknownRecord):
+    with pytest.raises(UnreadableState):
         read(table, 0, [(b"\x02i" + bytes(20), b"")])
-    assert isinstance(table.app.lost, UnknownRecord)
+    assert isinstance(table.app.lost, UnreadableState)
 
 
 def test_what_is_given_away_is_forgotten_and_what_comes_back_is_read_again() -> None:
