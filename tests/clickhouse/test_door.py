@@ -161,6 +161,14 @@ def test_the_memory_holds_every_event_and_the_newest_counters(
     assert memory.last_version() == 11
 
 
+def test_the_memory_gives_counters_of_retained_hours(through: Through, insert: Any) -> None:
+    hours = (1_760_000_400, 1_760_000_400 - 3 * 86_400, 1_760_000_400 - 3 * 86_400 - 3600, 7_226_582_400)
+    cell = {"dimension": "account", "value": "1", "version": 1, "sends": 1}
+    insert("ses.rates", [cell | {"hour": hour} for hour in hours])
+    # What lies ahead of the clock ages nothing.
+    assert {row[2] for row in ClickHouseMemory(through).counters(3)} == {hours[0], hours[1], hours[3]}
+
+
 def test_an_empty_memory(through: Through) -> None:
     memory = ClickHouseMemory(through)
     assert (list(memory.seen(0)), list(memory.counters(36_500)), memory.last_version()) == ([], [], 0)
