@@ -144,7 +144,8 @@ def lived(table: Any, story: Sequence[Batch], known: dict[int, tuple[int, int]])
 def test_no_id_of_an_open_hour_is_lost_by_a_crash(
     story: list[Batch], crashes: list[int], *, compacted: bool
 ) -> None:
-    changelog, known = Changelog(), {}
+    changelog = Changelog()
+    known: dict[int, tuple[int, int]] = {}
     highest = dict.fromkeys((0, 1), NEVER)
     for left in [*crashes, 1 << 60]:
         changelog.left = left
