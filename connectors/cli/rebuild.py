@@ -10,7 +10,7 @@ from connectors.cli.context import directory_of, is_production, notice, settings
 from connectors.cli.instance import held
 from connectors.cli.production import until_signalled
 from connectors.cli.progress import Progress
-from connectors.errors import ClickHouseError, InstanceError
+from connectors.errors import ClickHouseError, InstanceError, SettingsError
 from connectors.settings import Kafka
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ def _production(settings: Settings, directory: DataDirectory, sources: list[str]
     from connectors.rebuilding import rebuild
 
     dsn = clickhouse_dsn(settings)
+    if sources and not is_production(settings):
+        raise SettingsError(
+            "clickhouse.dsn names a chdb beside a Kafka: replay first, then rebuild without SOURCE"
+        )
     if sources and ((code := _replay(settings, directory, sources)) or (code := _until_stopped(settings))):
         return code
     with Progress("rebuilding", 0, "hours") as progress:

@@ -116,8 +116,10 @@ class Answers:
         if len(keys) <= KEYS_IN_SQL:
             return self._pick(keys, None) if keys else {}
         dimensions = sorted({dimension for dimension, _, _ in keys})
+        condition = f"dimension IN ({', '.join(map(text, dimensions))})"
         found = {}
-        for row in self._stream(_answers_sql(recount_sql(ranges_of(hours), dimensions, kept=None), hours)):
+        sql = recount_sql(ranges_of(hours), dimensions, kept=None)
+        for row in self._stream(_answers_sql(sql, hours, condition)):
             if (key := (row[0], row[1], int(row[2]))) in keys:
                 found[key] = _read(row)
         return found
@@ -187,7 +189,7 @@ def same_counters(row: Row, other: Row | None) -> bool:
     return other is not None and all(row[name] == other[name] for name in COUNTERS)
 
 
-def _answers_sql(recount: str, hours: Sequence[int], condition: str = "1") -> str:
+def _answers_sql(recount: str, hours: Sequence[int], condition: str) -> str:
     """What `recount` finds, each with the version of the row that is stored and whether that counts anything."""
     counters = ", ".join(f"r.{name}" for name in COUNTERS)
     total = " + ".join(COUNTERS)
