@@ -46,15 +46,15 @@ def row(number: int, sent: int, happened: int, *, tagged: bool) -> dict[str, Any
     }
 
 
-def ident(number: int, sent: int) -> int:
-    """Events sent in different hours are different ones."""
-    return (number * 40 + sent + 5) * 2
+def ident(partition: int, number: int, sent: int) -> int:
+    """Events sent in different hours are different ones; and so are those of two partitions, for a message has one."""
+    return ((partition * 10 + number) * 40 + sent + 5) * 2
 
 
 def sources(stream: Sequence[Block]) -> list[Source]:
     found = []
     for offset, (partition, inside) in enumerate(stream):
-        rows = [row(ident(n, sent), sent, happened, tagged=t) for n, sent, happened, t in inside]
+        rows = [row(ident(partition, n, sent), sent, happened, tagged=t) for n, sent, happened, t in inside]
         found.append(Source(partition, offset, open_block(encode("ses_event", rows))))
     return found
 
@@ -68,7 +68,7 @@ def naive(stream: Sequence[Block]) -> tuple[dict[Any, int], dict[int, int]]:
         for _, _, happened, _ in inside:
             marks[partition] = max(marks.get(partition, -(10**9)), min(NOW - happened, NOW))
         for number, sent, _, tagged in inside:
-            hour, key = NOW - sent, ident(number, sent)
+            hour, key = NOW - sent, ident(partition, number, sent)
             closed = not (marks[partition] - 6 < hour <= NOW + 1)
             for dimension in DIMENSIONS:
                 plain = dimension in UNTAGGED_DIMENSIONS
