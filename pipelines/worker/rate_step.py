@@ -41,8 +41,9 @@ class Ways:
 class RateStep:
     """Blocks of deltas and answers in; blocks of rate rows, requests for recounts and forwarded deltas out.
 
-    The order: watermarks, states, decisions of the caps, requests, forwarded deltas, rows, then (by the caller) the
-    acks. A crash before the rows finds the deltas applied, and asks, forwards and sends the rows all the same.
+    The order: watermarks, states, decisions of the caps, rows, requests, forwarded deltas, then (by the caller) the
+    acks. A crash before the rows finds the deltas applied, and sends the rows, asks and forwards all the same. Recounts
+    read from the rows which values are of `(other)`: so they are on their way before anything is asked.
     """
 
     def __init__(
@@ -88,10 +89,10 @@ class RateStep:
             if records:
                 await self._counters.save(records)
         framing, partitions = self._outlet.framing, self._outlet.partitions
+        await self._outlet.send(rate_rows.encode(out.rows, partitions, framing))
         await self._ways.requests(answers.requests(out.requests, partitions, framing))
         if out.forwards is not None:
             await self._ways.forwards(deltas.encode(out.forwards, partitions, framing))
-        await self._outlet.send(rate_rows.encode(out.rows, partitions, framing))
         self._numbers.rows += len(out.rows)
         self._numbers.recounts_asked += len(out.requests)
         await self._expire(memory)

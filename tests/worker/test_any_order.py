@@ -18,8 +18,8 @@ DIMENSIONS = ("account", "campaign", "provider", "provider_campaign", "tag:team"
 OPEN = (0, 0, -1, -2, 1)
 """Hours that stay open whatever comes."""
 
-few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=1200, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def weather(rows: list[Row], data: st.DataObject, **facts: Any) -> World:
@@ -67,7 +67,7 @@ def test_many_more(rows: list[Row], data: st.DataObject) -> None:
     rates_are_those_of_a_naive_count(rows, data)
 
 
-@settings(few, max_examples=25)
+@settings(few, max_examples=15)
 @given(stories(campaigns=("spring", "autumn"), recipients=1), st.data())
 def test_campaigns_and_providers_sum_to_the_account(rows: list[Row], data: st.DataObject) -> None:
     tagged = [row for row in rows if row["tagged"]]

@@ -17,8 +17,8 @@ Row = dict[str, Any]
 CAMPAIGNS = tuple("abcdefgh")
 SMALL = {"dimensions": ("account", "campaign", "tag:team", "provider"), "dimension_cap": 2}
 
-few = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def capped(world: World) -> dict[tuple[str, str, int], tuple[int, ...]]:
@@ -66,7 +66,7 @@ def test_many_more(rows: list[Row], seed: int, crashes: set[int]) -> None:
     nothing_is_lost(rows, seed, crashes)
 
 
-@settings(few, max_examples=15)
+@settings(few, max_examples=10)
 @given(
     stories(most=24, least=8, copies=1, campaigns=CAMPAIGNS, hours=(0, -1)),
     st.integers(0, 2**32),

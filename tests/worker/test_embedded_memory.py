@@ -91,7 +91,7 @@ def lived(world: World, rows: list[Row], lives: int) -> None:
         world.pass_time(rng.choice((0, 60, HOUR_S, 31 * HOUR_S)))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(stories(copies=3), st.integers(0, 2**32), st.integers(1, 4))
 def test_no_death_of_an_instance_changes_a_rate(rows: list[Row], seed: int, lives: int) -> None:
     world = World(random.Random(seed), dimensions=("account", "campaign", "tag:team", "provider"))
