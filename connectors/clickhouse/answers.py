@@ -68,6 +68,7 @@ class Answers:
     def __init__(self, client: Client, patiently: Callable[[Callable[[], Any]], Any]) -> None:
         self._client = client
         self._patiently = patiently
+        self._as_of = 0
 
     def __call__(self, keys: Collection[KeyHour]) -> Iterator[list[Row]]:
         """Rows of `RecountRow`, one for each key-hour, in several lists; more for `(other)`s that change with them.
@@ -102,7 +103,9 @@ class Answers:
         yield from self._answer([key for key in keys if key[2] >= middle])
 
     def _count(self, keys: Sequence[KeyHour], hours: Sequence[int]) -> list[Row]:
-        as_of = int(self._query("SELECT toUnixTimestamp64Micro(now64(6))")[0][0])
+        now = int(self._query("SELECT toUnixTimestamp64Micro(now64(6))")[0][0])
+        # Of two answers the later one is right: a clock that was set back must not make it look older.
+        as_of = self._as_of = max(now, self._as_of + 1)
         own = {key for key in keys if key[1] != OTHER_VALUE}
         found = self._found(own, hours)
         new = {key for key in own if key not in found or not found[key].counts}

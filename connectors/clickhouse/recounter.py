@@ -121,6 +121,7 @@ class Recounter:
         self._kafka = kafka
         self._connect = connect
         self._client: Client = None
+        self._answers: Answers | None = None
         self._policy = policy or Policy()
         self._framing = framing
         self._halt = threading.Event()
@@ -231,7 +232,9 @@ class Recounter:
             return others
         if self._client is None:
             self._client = self._patience(self._connect)
-        for rows in Answers(self._client, self._patience)(keys):
+        if self._answers is None:
+            self._answers = Answers(self._client, self._patience)
+        for rows in self._answers(keys):
             changed = [row for row in rows if not same_counters(row, known.get(key_of_row(row)))]
             outlet.send_answers(changed)
             self.numbers.answers += len(changed)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.embedded
 
 Row = dict[str, Any]
-DIMENSIONS = ("account", "campaign", "provider", "provider_campaign")
+DIMENSIONS = ("account", "campaign", "provider", "provider_campaign", "tag:team")
 SHOWN = (
     f"SELECT toString(dimension), value, toUnixTimestamp(hour), {', '.join(COUNTERS)} FROM rate_rows FINAL"
 )
@@ -68,3 +68,11 @@ def test_rates_are_those_of_a_naive_count(
     with Fleet(world) as fleet:
         fleet.storm(10)
     assert world.clickhouse.shown() == world.clickhouse.truth()
+
+
+def test_a_later_answer_never_looks_older(client: Client) -> None:
+    """ClickHouse's clock may be set back between two passes."""
+    answers = Answers(client, lambda work: work())
+    answers._as_of = ahead = 1 << 60
+    times = [row["as_of"] for _ in range(2) for rows in answers([("account", "1", 0)]) for row in rows]
+    assert times == [ahead + 1, ahead + 2]
