@@ -119,9 +119,9 @@ async def test_a_gzip_body_is_read(endpoint: str, kafka: Any, ses_event: Any) ->
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [
-        (gzip.compress(b"\0" * 300_000_000, 9), "gzip"),
-        (gzip.compress(delivery("x"))[:-4], "gzip"),
-        (gzip.compress(delivery("x")) * 2, "gzip"),
+        (gzip.compress(b"\0" * 300_000_000, 9, mtime=0), "gzip"),
+        (gzip.compress(delivery("x"), mtime=0)[:-4], "gzip"),
+        (gzip.compress(delivery("x"), mtime=0) * 2, "gzip"),
         (delivery("x"), "gzip"),
         (delivery("x"), "br"),
     ],
