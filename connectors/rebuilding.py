@@ -29,7 +29,6 @@ from connectors.clickhouse.repair import Repaired, repair
 from connectors.errors import BrokerError
 from connectors.kafka import (
     MAX_MESSAGE_BYTES,
-    Offsets,
     Positions,
     broker_error,
     client_options,
@@ -38,16 +37,14 @@ from connectors.kafka import (
 )
 from connectors.kafka_admin import Admin, admin_of
 from pipelines.counting import rate
-from pipelines.counting.days import names_of, record_key
+from pipelines.counting.days import record_key
 from pipelines.counting.hours import bucket_of, first_open
-from pipelines.counting.rating import forwarded_from
 from pipelines.counting.remembered import FULL_KEYS
 from pipelines.worker import seen_records
 from pipelines.worker.config import COUNTERS, SEEN, changelog, rebuilding
 from pipelines.worker.counters import PlainCounters
 from pipelines.worker.topics import CHANGELOG_CONFIG
 from schemas import topics
-from schemas.counters import OTHER_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +89,7 @@ def rebuild(
         memory = ClickHouseMemory(dsn, settings.counting.dimensions)
         clock = now_us // 1_000_000
         _write(settings, admin, changelog(SEEN, config.group), seen(memory, config, clock), progress)
-        states = counters(memory, config, now_us, read)
+        states = counters(memory, config, now_us)
         _write(settings, admin, changelog(COUNTERS, config.group), states, progress)
         for group, topic in (
             (config.group, topics.COUNTS),
@@ -157,21 +154,12 @@ def _portions(
         yield *place, keys[start : start + FULL_KEYS]
 
 
-def counters(memory: ClickHouseMemory, config: WorkerConfig, now_us: int, read: Offsets) -> Iterator[Record]:
-    """Records of the rate agent's changelog: each state with the marks of the blocks it has counted.
+def counters(memory: ClickHouseMemory, config: WorkerConfig, now_us: int) -> Iterator[Record]:
+    """Records of the rate agent's changelog.
 
-    Args:
-        memory: where the counters are.
-        config: the worker's.
-        now_us: microseconds since the epoch.
-        read: by source partition, the first block that is not in the counters.
+    States without marks: the worker reads no block again that is in them, and a mark for every source partition in
+    every state would be the larger part of it.
     """
-    marks = {partition: offset - 1 for partition, offset in read.items() if offset}
-    forwards = {
-        forwarded_from(by, partition): mark
-        for partition, mark in marks.items()
-        for by in range(config.partitions)
-    }
     restored = PlainCounters(memory, config.partitions, config.retention_days, now_us)
     for partition in range(config.partitions):
         days = restored.of(partition)
@@ -179,7 +167,6 @@ def counters(memory: ClickHouseMemory, config: WorkerConfig, now_us: int, read: 
         for day, key, packed in days.states():
             state = rate.unpack(packed, day)
             state.version = restored.floor
-            state.marks = marks | forwards if names_of(key)[1] == OTHER_VALUE else marks
             yield partition, record_key(key, day), rate.pack(state)
 
 

@@ -325,4 +325,7 @@ def consumer_options(kafka: Kafka) -> dict[str, Any]:
         "fetch_max_bytes": 32 * 1024 * 1024,
         "max_partition_fetch_bytes": 4 * 1024 * 1024,
         "fetch_max_wait_ms": 200,
+        # A consumer that joins before it knows of the topics assigns none, and on a busy machine kafka-python was seen
+        # to ask for them only when their metadata are this old: five minutes by default, in which nothing is read.
+        "metadata_max_age_ms": 5000,
     }

@@ -234,11 +234,6 @@ def _told(frame: pl.DataFrame) -> dict[Key, Told]:
     return dict(told)
 
 
-def forwarded_from(partition: int, source_partition: int) -> int:
-    """The source partition of what a partition of counts forwards of blocks of a partition of events."""
-    return ((partition + 1) << _FORWARDED) + source_partition
-
-
 def _forwards(refused: pl.DataFrame) -> pl.DataFrame:
     """Deltas of `(other)`: for each source block and dimension what it adds, once though it came again."""
     block = ["source_partition", "source_offset", "dimension"]

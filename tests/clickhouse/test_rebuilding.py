@@ -15,7 +15,6 @@ from connectors.clickhouse.sql import Through
 from pipelines.counting import rate
 from pipelines.counting.caps import Caps
 from pipelines.counting.days import Days, key_of
-from pipelines.counting.rating import forwarded_from
 from pipelines.worker import seen_records
 from pipelines.worker.config import WorkerConfig
 from schemas import topics
@@ -71,14 +70,13 @@ def test_ids_of_open_hours_by_partition(
     assert ids == wanted
 
 
-def test_states_go_on_where_the_sink_is(memory: ClickHouseMemory, insert: Any) -> None:
+def test_states_of_retained_days_and_what_is_beyond_the_cap(memory: ClickHouseMemory, insert: Any) -> None:
     row = {"dimension": "campaign", "version": 70, "sends": 5}
     days = [SENT - n * 86_400 for n in range(6)]
     insert(topics.RATES, [row | {"value": value, "hour": day} for value in ("a", "b") for day in days])
     insert(topics.RATES, [row | {"value": "(other)", "hour": days[1]}])
-    read = {0: 10, 1: 0, 2: 7}
     found = {partition: Days() for partition in range(3)}
-    for partition, key, value in rebuilding.counters(memory, CONFIG, NOW_US, read):
+    for partition, key, value in rebuilding.counters(memory, CONFIG, NOW_US):
         found[partition].apply(key, value)
 
     def state_of(value: str, hour: int) -> rate.State | None:
@@ -90,14 +88,9 @@ def test_states_go_on_where_the_sink_is(memory: ClickHouseMemory, insert: Any) -
     state = state_of("a", days[2])
     assert state is not None
     assert (state.counters(days[2]) or [])[0] == 5
-    assert (state.marks, state.version) == ({0: 9, 2: 6}, 70)
+    assert (state.marks, state.version) == ({}, 70)
     assert state_of("a", days[4]) is None
-    other = state_of("(other)", days[1])
-    assert other is not None
-    forwards = {
-        forwarded_from(by, partition): mark for by in range(3) for partition, mark in ((0, 9), (2, 6))
-    }
-    assert other.marks == forwards | {0: 9, 2: 6}
+    assert state_of("(other)", days[1]) is not None
     assert {days.watermark for days in found.values()} == {SENT}
     # Whoever is new in the hour that has an `(other)`, or before, belongs to it; later there is room.
     place = found[0]
