@@ -84,8 +84,8 @@ def main() -> None:
         found = [run[million - 1] for run in runs]
         middle = statistics.median(found)
         print(
-            f"count step, {million}. million (processor): {middle:.2f} us CPU an event"
-            f" ({min(found):.2f} to {max(found):.2f}), so {1e6 / middle:,.0f} events/s a core",
+            f"count step, {million}. million: {middle:.3f} us CPU an event"
+            f" ({min(found):.3f} to {max(found):.3f}), so {1e6 / middle:,.0f} events/s a core",
             flush=True,
         )
     ratio = statistics.median(run[-1] / run[0] for run in runs)
