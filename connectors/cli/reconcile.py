@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.description = (
-        "Compare the paths by which events came (sns, eventbridge, firehose, file): what did one bring that another"
-        " should have brought too? Exits with 1 when more is missing than --tolerance allows."
+    parser.epilog = (
+        "What one path brought and another should have brought too is missing there. Exits with 1 when more is missing"
+        " than --tolerance allows."
     )
     parser.add_argument(
         "--from",

@@ -54,7 +54,7 @@ def _pool(event: Any) -> dict[str, list[dict[str, Any]]]:
     return {"ses.events": events, "ses.rates": rates, "ses.dead-letter": letters}
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_repetition_order_or_grouping_of_inserts_changes_a_view(
     data: st.DataObject, client: Any, event: Any, insert: Any, contents: Callable[[str], str]

@@ -63,7 +63,8 @@ def test_each_part_is_killed_in_turn(
     assert cli.views(data) == expected
 
 
-@pytest.mark.embedded
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_everything_is_killed_twice(cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     data = tmp_path / "data"
     kill_everything(cli, tree, data, 4.0)

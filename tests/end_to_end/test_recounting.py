@@ -15,7 +15,7 @@ from schemas.counters import COUNTERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.embedded, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.embedded, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 DIMENSIONS = ("account", "campaign", "provider", "tag:team")
 CAMPAIGNS = 40
