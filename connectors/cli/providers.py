@@ -89,9 +89,9 @@ def _explain(args: argparse.Namespace) -> int:
 def _resolve(args: argparse.Namespace) -> int:
     from connectors.cli.clickhouse_at import target_of
     from connectors.cli.progress import Progress
-    from connectors.clickhouse.unknown_domains import unknown_domains
     from connectors.providers.resolved import merged, previous, render, resolve, write
     from connectors.providers.tables import INLINE, tables_of
+    from connectors.providers.unknown import unknown_domains
     from pipelines.intake.providers import Directory
 
     counting = settings_of(args).counting

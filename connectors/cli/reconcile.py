@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare; 0 when the paths agree, 1 when something is missing."""
-    from connectors.clickhouse.reconcile import agree, hours, missing_sql, paths, reconcile, render, rows_sql
+    from connectors.reports.reconcile import agree, hours, missing_sql, paths, reconcile, render, rows_sql
 
     with target_of(args) as target:
         if args.missing:

@@ -27,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from connectors.clickhouse import lint
-    from connectors.clickhouse.report import render, report
+    from connectors.reports import lint
+    from connectors.reports.report import render, report
     from schemas.counters import TAG_PREFIX
 
     counting = settings_of(args).counting

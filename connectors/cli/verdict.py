@@ -162,7 +162,7 @@ def _differences(name: str, truth: Cells, found: Cells) -> Iterator[str]:
 
 
 def _rates(target: Target | None) -> dict[str, str]:
-    from connectors.clickhouse.report import report
+    from connectors.reports.report import report
 
     if target is None:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from connectors.clickhouse.figures import ask, table
+from connectors.reports.figures import ask, table
 
 if TYPE_CHECKING:
     from connectors.clickhouse.sql import Target

@@ -10,10 +10,10 @@ from connectors.clickhouse import door
 from connectors.clickhouse.dead_letters import list_letters, show_letter
 from connectors.clickhouse.memory import ClickHouseMemory
 from connectors.clickhouse.readonly import checked, own_format
-from connectors.clickhouse.report import render, report
 from connectors.clickhouse.sql import Through, run_sql
 from connectors.clickhouse.statements import split
 from connectors.errors import ClickHouseError
+from connectors.reports.report import render, report
 from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connectors.cli.main import main
-from connectors.clickhouse import door, lint
-from connectors.clickhouse.lint import lint_of, render
+from connectors.clickhouse import door
 from connectors.clickhouse.sql import Through
 from connectors.embedded.directory import DataDirectory, Endpoints
+from connectors.reports import lint
+from connectors.reports.lint import lint_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connectors.clickhouse import door
-from connectors.clickhouse.notices import notices
-from connectors.clickhouse.report import render, report
 from connectors.clickhouse.sql import Through
+from connectors.reports.notices import notices
+from connectors.reports.report import render, report
 from schemas.counters import OTHER_VALUE
 from schemas.dead_letters import dead_letter
 

@@ -17,11 +17,11 @@ import pytest
 from connectors.cli.main import main
 from connectors.clickhouse import door
 from connectors.clickhouse.sql import Through
-from connectors.clickhouse.unknown_domains import UnknownDomain, unknown_domains
 from connectors.embedded.directory import DataDirectory, Endpoints
 from connectors.errors import SettingsError
 from connectors.providers.mx import LookupFailedError, MxLookup
 from connectors.providers.tables import tables_of
+from connectors.providers.unknown import UnknownDomain, unknown_domains
 from connectors.settings import Counting
 from pipelines.intake.mx import Mx
 from pipelines.intake.providers import Directory

@@ -14,9 +14,9 @@ from connectors.cli import reconcile as command
 from connectors.cli.main import parser
 from connectors.clickhouse import door
 from connectors.clickhouse.migrations import migrate
-from connectors.clickhouse.reconcile import agree, hours, missing_sql, paths, reconcile, render
 from connectors.clickhouse.sql import Through, run_sql
 from connectors.errors import ClickHouseError
+from connectors.reports.reconcile import agree, hours, missing_sql, paths, reconcile, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ import pytest
 
 from connectors.clickhouse import door
 from connectors.clickhouse.recount import recount_sql
-from connectors.clickhouse.regions import Shift, regions, render
-from connectors.clickhouse.report import render as render_report
-from connectors.clickhouse.report import report
 from connectors.clickhouse.sql import Through
+from connectors.reports.regions import Shift, regions, render
+from connectors.reports.report import render as render_report
+from connectors.reports.report import report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from connectors.clickhouse.figures import Rate, ask, rates, shown, table
+from connectors.reports.figures import Rate, ask, rates, shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

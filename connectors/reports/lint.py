@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from connectors.clickhouse import literals
-from connectors.clickhouse.figures import ask
+from connectors.reports.figures import ask
 from pipelines.lint.identifiers import Field, Finding, Use, lint, summary
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from connectors.clickhouse import notices, regions
-from connectors.clickhouse.figures import Rate, ask, rates, shown, table
 from connectors.postmaster.glance import glance
+from connectors.reports import notices, regions
+from connectors.reports.figures import Rate, ask, rates, shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

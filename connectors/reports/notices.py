@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from connectors.clickhouse.figures import ask
+from connectors.reports.figures import ask
 from schemas.counters import OTHER_VALUE
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.clickhouse.figures import ask, table
 from connectors.clickhouse.literals import text
+from connectors.reports.figures import ask, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,0 +1,1 @@
+"""What people are told from ClickHouse: the parts of `report`, and what paths brought."""
