@@ -80,7 +80,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workers", type=int, default=2, help="as many as are compared with one")
-    parser.add_argument("--events", type=int, default=600_000)
+    parser.add_argument("--events", type=int, default=2_400_000)
     parser.add_argument("--repeat", type=int, default=3)
     told = parser.parse_args()
     written = blocks(told.events, PARTITIONS)
