@@ -19,7 +19,7 @@ Row = dict[str, Any]
 SMALL: dict[str, Any] = {"dimensions": ("account", "campaign", "tag:team"), "dimension_cap": 4}
 
 few = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def lived(parts: list[list[Row]], seed: int, crashes: set[int]) -> World:
