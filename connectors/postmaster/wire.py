@@ -8,6 +8,7 @@ missing.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +22,7 @@ from connectors.postmaster.metrics import COMPLIANCE, Metric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+LOG: Final = logging.getLogger(__name__)
 PAGE_SIZE: Final = 200
 """The most that the API gives at once; without it, 10."""
 
@@ -214,8 +216,10 @@ def _dated(stats: Iterable[Raw]) -> Iterable[tuple[_Stat, date]]:
             # Not strict: int64 is text in JSON.
             stat = msgspec.json.decode(raw, type=_Stat, strict=False)
             yield stat, date(stat.date.year, stat.date.month, stat.date.day)
-        except (msgspec.MsgspecError, ValueError):
-            continue
+        except (msgspec.MsgspecError, ValueError) as error:
+            LOG.warning(
+                "a figure of Postmaster Tools cannot be read and is left out: %s: %.200r", error, bytes(raw)
+            )
 
 
 def _date(day: date) -> dict[str, int]:
