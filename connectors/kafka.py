@@ -164,7 +164,10 @@ def _create(admin: Any, topic: str, settings: Kafka) -> None:
         topic,
         num_partitions=settings.partitions,
         replication_factor=settings.replication,
-        topic_configs={"max.message.bytes": str(MAX_MESSAGE_BYTES)},
+        topic_configs={
+            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            "cleanup.policy": "compact" if topic in topics.COMPACTED else "delete",
+        },
     )
     with contextlib.suppress(kafka_errors.TopicAlreadyExistsError):  # another process was quicker
         admin.create_topics([new])

@@ -150,6 +150,13 @@ class Postmaster(Struct, frozen=True, forbid_unknown_fields=True):
     """Other than Google's own, for local stand-ins."""
 
 
+class Alarms(Struct, frozen=True, forbid_unknown_fields=True):
+    """When somebody is told: docs/alarms.md."""
+
+    rules: str = ""
+    """TOML file of rules, which stand before the program's own of the same name; read again when it changes."""
+
+
 class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
     """Of `up`, `demo` and a local `replay` alone."""
 
@@ -174,6 +181,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     counting: Counting = Counting()
     bridge: Bridge = field(default_factory=Bridge)
     postmaster: Postmaster = Postmaster()
+    alarms: Alarms = Alarms()
     embedded: Embedded = Embedded()
     metrics: Metrics = Metrics()
 

@@ -19,7 +19,19 @@ RATES: Final = "ses.rates"
 DEAD_LETTERS: Final = "ses.dead-letter"
 """Blocks of `DeadLetter`, any partition."""
 
-ALL: Final = (EVENTS, COUNTS, RECOUNTS, RATES, DEAD_LETTERS)
+ALARMS: Final = "ses.alarms"
+"""Blocks of one `Alarm`, partitioned by (dimension, value) and compacted by the Kafka key, which is the alarm key."""
+
+ALARM_ORDERS: Final = "ses.alarm-orders"
+"""Blocks of one `AlarmOrder`, partitioned like `ALARMS`."""
+
+ALARM_ACTIONS: Final = "ses.alarm-actions"
+"""Blocks of `AlarmAction`, partitioned like `ALARMS`."""
+
+ALL: Final = (EVENTS, COUNTS, RECOUNTS, RATES, DEAD_LETTERS, ALARMS, ALARM_ORDERS, ALARM_ACTIONS)
+
+COMPACTED: Final = frozenset({ALARMS})
+"""Topics of which only the last record of a key needs to be kept."""
 
 WORKER_GROUP: Final = "ses-streams-rates"
 """Consumer group (and Faust app id) of the worker."""
@@ -29,3 +41,9 @@ SINK_GROUP: Final = "ses-streams-sink"
 
 RECOUNT_GROUP: Final = "ses-streams-recounts"
 """Consumer group of whoever answers recount requests: a thread beside the sink."""
+
+EVIDENCE_GROUP: Final = "ses-streams-evidence"
+"""Consumer group of whoever adds to alarms what drives them: a thread beside the sink."""
+
+NOTIFY_GROUP: Final = "ses-streams-notify"
+"""Consumer group of those that deliver alarms."""

@@ -26,6 +26,8 @@ TARGETS: Final = {
     topics.EVENTS: Target("ses_event", "event_rows"),
     topics.RATES: Target("rate_row", "rate_rows"),
     topics.DEAD_LETTERS: Target("dead_letter", "dead_letter_rows"),
+    topics.ALARMS: Target("alarm", "alarm_rows"),
+    topics.ALARM_ACTIONS: Target("alarm_action", "alarm_action_rows"),
 }
 
 _SETTINGS: Final[dict[str, Any]] = {

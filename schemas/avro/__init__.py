@@ -14,7 +14,17 @@ from typing import Any, Final
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-RECORDS: Final = ("ses_event", "count_delta", "recount_request", "recount_row", "rate_row", "dead_letter")
+RECORDS: Final = (
+    "ses_event",
+    "count_delta",
+    "recount_request",
+    "recount_row",
+    "rate_row",
+    "dead_letter",
+    "alarm",
+    "alarm_order",
+    "alarm_action",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
