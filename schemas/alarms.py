@@ -1,6 +1,4 @@
-"""Alarms as they cross boundaries: their names and keys, and the rows of the topics `ses.alarms`, `ses.alarm-orders`
-and `ses.alarm-actions`.
-"""
+"""Alarms where they cross boundaries: names, keys, rows of `ses.alarms`, `ses.alarm-orders` and `ses.alarm-actions`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Delivering alarms: who is told what, by which route, once."""
