@@ -15,8 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata
-from kafka import errors as kafka_errors
+from kafka import KafkaConsumer
 
 from connectors import kafka as kafka_clients
 from connectors.bridge.producer import KafkaBlocks
@@ -26,24 +25,20 @@ from connectors.clickhouse.landing import Landed, Limits, Retry, Stopped
 from connectors.clickhouse.outlet import Outlet
 from connectors.clickhouse.patience import Patience
 from connectors.clickhouse.requests import Gathered
-from connectors.clickhouse.sink import GONE_ON, consumer_options
+from connectors.kafka_commits import Commits, Rebalances, consumer_options, throttle
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
 from schemas.counters import OTHER_VALUE
 from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from kafka import TopicPartition
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from connectors.clickhouse.client import Client
     from connectors.clickhouse.recount import KeyHour
     from connectors.settings import Kafka
 
 LOG: Final = logging.getLogger(__name__)
-_COMMIT_MS: Final = 5000
-_PAY_AGAIN_S: Final = 1.0
 _PASSED_POLL_S: Final = 0.1
 """Between looks at how far a group is; the sink gathers for half a second itself."""
 _LANDED: Final = ((topics.SINK_GROUP, topics.EVENTS), (topics.SINK_GROUP, topics.RATES))
@@ -130,8 +125,7 @@ class Recounter:
         self._gathered = Gathered()
         self._flying: tuple[Gathered, Future[float]] | None = None
         self._generation = 0
-        self._owed: dict[TopicPartition, int] = {}
-        self._pay_again = 0.0
+        self._commits = Commits()
         self._earliest = 0.0
         self.numbers = Numbers()
         self.ready = threading.Event()
@@ -145,9 +139,9 @@ class Recounter:
             ClickHouseError: more records were no requests than the limits allow.
         """
         with kafka_clients.sentences(self._kafka):
-            consumer = KafkaConsumer(**consumer_options(self._kafka) | _OPTIONS)
+            consumer = KafkaConsumer(**consumer_options(self._kafka, topics.RECOUNT_GROUP) | _OPTIONS)
             try:
-                consumer.subscribe([topics.RECOUNTS], listener=_Listener(self))
+                consumer.subscribe([topics.RECOUNTS], listener=Rebalances(self._rebalanced, self.ready.set))
                 with closing(
                     Outlet(KafkaBlocks(self._kafka), self._kafka.partitions, self._framing)
                 ) as outlet:
@@ -165,9 +159,8 @@ class Recounter:
         now = time.monotonic()
         if self._flying is None and self._due(now):
             self._start(outlet)
-        if self._owed and now >= self._pay_again:
-            self._pay(consumer)
-        self._throttle(consumer)
+        self._commits.pay_due(consumer)
+        throttle(consumer, len(self._gathered.keys), self._policy.most_keys)
 
     def _take(self, polled: dict[Any, list[Any]]) -> None:
         gathered = self._gathered
@@ -279,31 +272,8 @@ class Recounter:
         self.numbers.seconds = took
         LOG.info("recounted %d key-hours in %.1f s", len(gathered.keys), took)
         if gathered.generation == self._generation:
-            self._owed |= gathered.next_offsets
-            self._pay(consumer)
-
-    def _pay(self, consumer: Any) -> None:
-        """Commit what was answered. A broker that is away is asked again a little later."""
-        offsets = {where: OffsetAndMetadata(offset, "", -1) for where, offset in self._owed.items()}
-        self._pay_again = time.monotonic() + _PAY_AGAIN_S
-        try:
-            consumer.commit(offsets, timeout_ms=_COMMIT_MS)
-        except kafka_errors.KafkaError as error:
-            if isinstance(error, GONE_ON):
-                self._owed.clear()
-            elif not getattr(error, "retriable", False):
-                raise
-            LOG.warning("Kafka did not take a commit, what was answered may be asked again: %s", error)
-            return
-        self._owed = {}
-
-    def _throttle(self, consumer: Any) -> None:
-        """Pause all partitions while too much waits; poll goes on, for the heart-beats' sake."""
-        waiting = len(self._gathered.keys)
-        if waiting >= self._policy.most_keys:
-            consumer.pause(*consumer.assignment())
-        elif waiting < self._policy.most_keys // 2 and consumer.paused():
-            consumer.resume(*consumer.paused())
+            self._commits.owe(gathered.next_offsets)
+            self._commits.pay(consumer)
 
     def _end(self, consumer: Any) -> None:
         """Wait a little for the pass that runs; what is not answered is asked again after the next start."""
@@ -322,25 +292,10 @@ class Recounter:
         """Forget what is not answered: who owns the partitions now reads it again."""
         self._generation += 1
         self._gathered = Gathered()
-        self._owed = {}
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells the recounter about rebalances; called inside `poll`, in the consumer's thread."""
-
-    def __init__(self, recounter: Recounter) -> None:
-        self._recounter = recounter
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        if revoked:
-            self._recounter._rebalanced()  # noqa: SLF001 - a part of the recounter
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002
-        self._recounter.ready.set()
+        self._commits.forget()
 
 
 _OPTIONS: Final[dict[str, Any]] = {
-    "group_id": topics.RECOUNT_GROUP,
     # Each may hold hundreds of requests: a poll must not go far beyond what a pass takes.
     "max_poll_records": 50,
 }

@@ -15,35 +15,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka import errors as kafka_errors
+from kafka import KafkaConsumer, TopicPartition
 
 from connectors import kafka as kafka_clients
 from connectors.clickhouse.inserts import TARGETS
 from connectors.clickhouse.landing import Arrival, Landed, Lander, Limits, Retry, Stopped, receive
 from connectors.clickhouse.latency import Latencies, event_times
+from connectors.kafka_commits import Commits, Rebalances, consumer_options, throttle
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from connectors.clickhouse.client import Client
     from connectors.settings import Kafka
 
 LOG: Final = logging.getLogger(__name__)
-_SESSION_MS: Final = 10_000
-"""Below it Apache Kafka's default (6 s) refuses; much above it a killed sink's partitions wait for nobody."""
-_SHORTEST_SESSION_MS: Final = 2000
 _LATENCIES: Final = 1024
-_COMMIT_MS: Final = 5000
-GONE_ON: Final = (
-    kafka_errors.CommitFailedError,
-    kafka_errors.RebalanceInProgressError,
-    kafka_errors.IllegalGenerationError,
-    kafka_errors.UnknownMemberIdError,
-)
-_PAY_AGAIN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +91,7 @@ class _Batch:
 
 
 class Sink:
-    """Consumes `ses.events`, `ses.rates` and `ses.dead-letter` as one member of the sink's group."""
+    """Consumes every topic that ends in ClickHouse (`TARGETS`) as one member of the sink's group."""
 
     def __init__(
         self,
@@ -123,9 +112,7 @@ class Sink:
         self._batch = _Batch()
         self._flying: tuple[_Batch, Future[Landed]] | None = None
         self._generation = 0
-        self._owed: dict[TopicPartition, int] = {}
-        self._landed: dict[TopicPartition, int] = {}
-        self._pay_again = 0.0
+        self._commits = Commits()
         self._measured = 0.0
         self.numbers = Numbers()
         self.ready = threading.Event()
@@ -139,10 +126,10 @@ class Sink:
             ClickHouseError: more records were refused than the limits allow.
         """
         with kafka_clients.sentences(self._kafka):
-            consumer = KafkaConsumer(**consumer_options(self._kafka))
+            consumer = KafkaConsumer(**consumer_options(self._kafka, topics.SINK_GROUP))
             inserter = ThreadPoolExecutor(1, thread_name_prefix="clickhouse-insert")
             try:
-                consumer.subscribe(list(TARGETS), listener=_Listener(self))
+                consumer.subscribe(list(TARGETS), listener=Rebalances(self._rebalanced, self.ready.set))
                 while not stop.is_set():
                     self._turn(consumer, inserter)
                 self._drain(consumer, inserter)
@@ -158,13 +145,14 @@ class Sink:
         self._settle(consumer)
         if self._flying is None and self._due():
             self._start(inserter)
+        self._commits.pay_due(consumer)
+        self.numbers.commits = self._commits.count
         now = time.monotonic()
-        if self._owed and now >= self._pay_again:
-            self._pay(consumer)
         if now - self._measured >= 1:
             self._measured = now
             self.numbers.lag = self._lag(consumer)
-        self._throttle(consumer)
+        waiting = self._batch.size + (self._flying[0].size if self._flying else 0)
+        throttle(consumer, waiting, self._policy.max_bytes)
 
     @property
     def _busy(self) -> bool:
@@ -218,8 +206,9 @@ class Sink:
         if not landed.letters:
             self._observe(batch)
         if batch.generation == self._generation:
-            self._owed |= batch.next_offsets
-            self._pay(consumer)
+            self._commits.owe(batch.next_offsets)
+            self._commits.pay(consumer)
+            numbers.commits = self._commits.count
 
     def _observe(self, batch: _Batch) -> None:
         """Of one block alone: the sink does not decode rows otherwise, and it shall not be slower for being watched."""
@@ -229,32 +218,6 @@ class Sink:
         oldest = min(blocks, key=lambda each: each.timestamp).block
         if oldest is not None and oldest.count:
             self.numbers.event_latencies.observe(self._clock() - event_times(oldest))
-
-    def _pay(self, consumer: Any) -> None:
-        """Commit what has landed. A broker that is away is asked again a little later."""
-        offsets = {where: OffsetAndMetadata(offset, "", -1) for where, offset in self._owed.items()}
-        self._pay_again = time.monotonic() + _PAY_AGAIN_S
-        try:
-            consumer.commit(offsets, timeout_ms=_COMMIT_MS)
-        except kafka_errors.KafkaError as error:
-            if isinstance(error, GONE_ON):
-                # The group went on without us; the rebalance is noticed at the next poll.
-                self._owed.clear()
-            elif not getattr(error, "retriable", False):
-                raise
-            LOG.warning("Kafka did not take a commit, what has landed may come again: %s", error)
-            return
-        self._landed |= self._owed
-        self._owed = {}
-        self.numbers.commits += 1
-
-    def _throttle(self, consumer: Any) -> None:
-        """Pause all partitions while too much waits; poll goes on, for the heart-beats' sake."""
-        waiting = self._batch.size + (self._flying[0].size if self._flying else 0)
-        if waiting >= self._policy.max_bytes:
-            consumer.pause(*consumer.assignment())
-        elif waiting < self._policy.max_bytes // 2 and consumer.paused():
-            consumer.resume(*consumer.paused())
 
     def _drain(self, consumer: Any, inserter: ThreadPoolExecutor) -> None:
         """Land what has been gathered, for a while; what does not land comes again after the next start."""
@@ -280,7 +243,7 @@ class Sink:
         for where in consumer.assignment():
             end = consumer.highwater(where)
             if end is not None:
-                landed = self._landed.get(where)
+                landed = self._commits.paid.get(where)
                 start = consumer.position(where, timeout_ms=100) or 0 if landed is None else landed
                 total += max(0, end - start)
         return total
@@ -289,43 +252,4 @@ class Sink:
         """Forget what has not landed: who owns the partitions now reads it again."""
         self._generation += 1
         self._batch = _Batch(generation=self._generation)
-        self._owed = {}
-        self._landed = {}
-
-    def _own(self) -> None:
-        self.ready.set()
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Tells the sink about rebalances; called inside `poll`, in the consumer's thread."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        if revoked:
-            self._sink._rebalanced()  # noqa: SLF001 - a part of the sink
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002
-        self._sink._own()  # noqa: SLF001
-
-
-def consumer_options(kafka: Kafka) -> dict[str, Any]:
-    """The sink's consumer: manual commits, earliest where nothing is committed."""
-    rebalance = kafka.rebalance_timeout_ms
-    return kafka_clients.client_options(kafka) | {
-        "group_id": topics.SINK_GROUP,
-        "enable_auto_commit": False,
-        "auto_offset_reset": "earliest",
-        # kafka-python joins with it as the group's rebalance timeout.
-        "max_poll_interval_ms": rebalance,
-        "session_timeout_ms": min(_SESSION_MS, max(rebalance, _SHORTEST_SESSION_MS)),
-        "heartbeat_interval_ms": min(3000, rebalance // 3),
-        "max_poll_records": 500,
-        "fetch_max_bytes": 32 * 1024 * 1024,
-        "max_partition_fetch_bytes": 4 * 1024 * 1024,
-        "fetch_max_wait_ms": 200,
-        # A consumer that joins before it knows of the topics assigns none, and on a busy machine kafka-python was seen
-        # to ask for them only when their metadata are this old: five minutes by default, in which nothing is read.
-        "metadata_max_age_ms": 5000,
-    }
+        self._commits.forget()

@@ -18,6 +18,7 @@ from connectors.clickhouse.client import open_client
 from connectors.clickhouse.landing import Retry
 from connectors.clickhouse.recounter import Policy, Recounter
 from connectors.kafka import Positions, client_options
+from connectors.kafka_commits import Commits
 from schemas import topics
 from schemas.blocks import decode, encode
 from schemas.counters import COUNTERS
@@ -192,9 +193,15 @@ class Killed(Exception):  # noqa: N818 - what ends a process is no mistake of ou
     pass
 
 
-class DiesBeforeItsCommit(Recounter):
-    def _pay(self, consumer: Any) -> None:
+class NeverPaid(Commits):
+    def pay(self, consumer: Any) -> None:
         raise Killed
+
+
+class DiesBeforeItsCommit(Recounter):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._commits = NeverPaid()
 
 
 def test_killed_between_answer_and_commit_it_answers_again(place: Place, event: Any, insert: Any) -> None:
