@@ -14,21 +14,15 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from connectors.errors import SettingsError
+from connectors.notify.settings import Notify
+from connectors.notify.settings import check as check_notify
+from connectors.secret import Secret as Secret  # noqa: PLC0414 - it is taken from here
 from schemas.counters import DIMENSIONS, is_dimension
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "SES_STREAMS_"
-
-
-class Secret(str):
-    """A string that does not show itself."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 class Kafka(Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,8 +162,8 @@ class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
     """Figures of the process, for Prometheus."""
 
     bind: str = ""
-    """`host:port` where bridge, worker and sink serve them; empty: nowhere. Those of one machine want a port each;
-    an embedded instance takes this one for the bridge and the next two for worker and sink."""
+    """`host:port` where each process serves them; empty: nowhere. Those of one machine want a port each; an embedded
+    instance takes this one for the bridge and the next three for worker, sink and notify."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,6 +176,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     bridge: Bridge = field(default_factory=Bridge)
     postmaster: Postmaster = Postmaster()
     alarms: Alarms = Alarms()
+    notify: Notify = Notify()
     embedded: Embedded = Embedded()
     metrics: Metrics = Metrics()
 
@@ -266,6 +261,7 @@ def _check(settings: Settings) -> None:
             )
     if counting.open_hours >= counting.retention_days * 24:
         raise SettingsError("counting.open_hours must be less than counting.retention_days: raise the latter")
+    check_notify(settings.notify)
     http = settings.bridge.http
     if bool(http.tls_certificate) != bool(http.tls_key):
         raise SettingsError(

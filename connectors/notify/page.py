@@ -32,18 +32,27 @@ class Page:
 class NotDelivered(Exception):  # noqa: N818 - it says what happened
     """A channel could not deliver."""
 
-    def __init__(self, reason: str, *, retry_after_s: float | None = None, for_good: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retry_after_s: float | None = None,
+        for_good: bool = False,
+        unknown: bool = False,
+    ) -> None:
         """Say why.
 
         Args:
             reason: one sentence for a person, without secrets.
             retry_after_s: what the receiver asked for (HTTP Retry-After).
             for_good: whether trying the same again is useless (refused credentials, a message it will never take).
+            unknown: whether the receiver may have taken it all the same (no answer, or half of one).
         """
         super().__init__(reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.for_good = for_good
+        self.unknown = unknown
 
 
 class Channel(Protocol):
