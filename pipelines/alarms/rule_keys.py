@@ -1,0 +1,102 @@
+"""Which keys the rules of each signal have, and what values they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.alarms import RATE_SIGNALS, SEVERITIES, SIGNALS
+
+DRIFT: Final = "baseline_drift"
+NO_MAIL_YET: Final = "dmarc_failure"
+"""A signal that is known, but of mail that nothing reads yet."""
+
+SHARED: Final = (
+    *("name", "signal", "enabled", "dimensions", "values", "except"),
+    *("mean_days_between_false_pages", "quiet_hours", "hold_hours"),
+)
+LIMITS: Final = SEVERITIES
+"""Keys of the limits, least severity first."""
+
+HOURS_A_YEAR: Final = 8784
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """What a number may be."""
+
+    least: float
+    most: float
+    whole: bool = False
+    open_ended: bool = False
+    """Whether `least` and `most` themselves are refused."""
+
+    def takes(self, value: float) -> bool:
+        """Whether a number is within."""
+        if self.whole and value != int(value):
+            return False
+        if self.open_ended:
+            return self.least < value < self.most
+        return self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        if self.open_ended:
+            return f"{kind} between {self.least:g} and {self.most:g}, without these"
+        return f"{kind} from {self.least:g} to {self.most:g}"
+
+
+SHARE: Final = Number(0, 1, open_ended=True)
+SECONDS: Final = Number(0.001, 86_400)
+
+NUMBERS: Final = {
+    "mean_days_between_false_pages": Number(1, 36_500),
+    "quiet_hours": Number(0, HOURS_A_YEAR),
+    "hold_hours": Number(0, HOURS_A_YEAR),
+    "fast_hours": Number(1, 9600, whole=True),
+    "slow_hours": Number(1, 9600, whole=True),
+}
+"""Those that are fields of `Rule`."""
+
+OPTIONS: Final = {
+    "delivery_latency": {
+        "percentile": SHARE,
+        "least": Number(1, 1_000_000, whole=True),
+        "window_minutes": Number(1, 1440),
+    },
+    "traffic_stopped": {
+        "weeks": Number(1, 52, whole=True),
+        "least_expected": Number(0.01, 1e9),
+        "silent_minutes": Number(1, 1440),
+    },
+    "pipeline": {
+        "dead_letters": Number(1, 1e9, whole=True),
+        "dead_letters_minutes": Number(1, 1440),
+        "oldest_message_s": Number(1, 1_209_600),
+        "backlog_messages": Number(1, 1e9, whole=True),
+        "backlog_s": Number(1, 1_209_600),
+        "consumer_lag": Number(1, 1e12, whole=True),
+        "sink_behind_s": Number(1, 1_209_600),
+    },
+}
+"""Of the signals that are surveyed: what goes to `Rule.options`. An SQS message lives 14 days at the most."""
+
+LATENCY_DIMENSIONS: Final = ("campaign", "configuration_set")
+"""Besides `tag:NAME`: what `delivery_latency` is measured for."""
+
+
+def keys_of(signal: str) -> tuple[str, ...]:
+    """The keys that a rule of a signal may have."""
+    if signal == DRIFT:
+        own: tuple[str, ...] = ("of", "notice", "fast_hours", "slow_hours")
+    elif signal in RATE_SIGNALS:
+        own = (*LIMITS, "fast_hours", "slow_hours")
+    elif signal == "delivery_latency":
+        own = LIMITS
+    else:
+        own = ("severity",)
+    return (*SHARED, *own, *OPTIONS.get(signal, ()))
+
+
+EVERY: Final = tuple(dict.fromkeys(key for signal in SIGNALS for key in keys_of(signal)))
+"""All keys there are."""
