@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipelines.alarms.evidence import NOTHING, Evidence, Sum, Window
+from pipelines.alarms.evidence import NOTHING, Evidence, Sum
 from pipelines.alarms.mixture import above, below
 from pipelines.alarms.reading import Reading
 from pipelines.alarms.series import HOUR_MS, HOUR_S, Series
@@ -44,11 +44,9 @@ def least_hits(rule: Rule) -> int:
     drifts = rule.signal == "baseline_drift"
     limit = min(limit for _, limit in limits(rule)) * (DRIFT_FLOOR if drifts else 1.0)
     mixture = above(limit)
-    with np.errstate(divide="ignore"):
-        weights = np.log(mixture.slow + mixture.fast)
-    starts = math.log(max(rule.slow_hours, 1))
+    weights = np.log(mixture.weights * max(rule.slow_hours, 1))
     hits = 1
-    while float(np.logaddexp.reduce(weights + hits * mixture.hit)) + starts < math.log(rule.threshold):
+    while float(np.logaddexp.reduce(weights + hits * mixture.hit)) < math.log(rule.threshold):
         hits += 1
     return hits
 
@@ -59,21 +57,31 @@ class Detector:
     What it says of an instant rests on the cohort hours that begin before it. It is cheap to ask again.
     """
 
-    __slots__ = ("_above", "_ceilings", "_late_s", "_limits", "_log_threshold", "_rule", "_series")
+    __slots__ = (
+        "_above",
+        "_candidates",
+        "_late_s",
+        "_limits",
+        "_log_threshold",
+        "_rule",
+        "_series",
+        "_slow_s",
+    )
 
     def __init__(self, rule: Rule, series: Series, late_h: int) -> None:
         """`late_h`: hours within which most hits of a cohort have come."""
         self._rule = rule
         self._series = series
         self._late_s = max(late_h, 1) * HOUR_S
+        self._slow_s = (DRIFT_H if rule.signal == "baseline_drift" else rule.slow_hours) * HOUR_S
         self._limits = limits(rule)
         self._log_threshold = math.log(rule.threshold)
         self._above: dict[float, Evidence] = {}
-        self._ceilings: dict[int, list[int]] = {}
+        self._candidates: dict[int, list[int]] = {}
 
     def could_prove(self, since: int) -> bool:
         """Whether there may be an instant at which evidence from `since` (`Machine.since`) on proves anything."""
-        return bool(self._candidates(since))
+        return bool(self._may_prove(since))
 
     def next_candidate(self, since: int, after_ms: int) -> int | None:
         """The first hour boundary (ms) after `after_ms` at which evidence from `since` on may prove anything.
@@ -81,7 +89,7 @@ class Detector:
         Between boundaries it may be proven in the hour before such a one alone. None: there is none to come, on the
         hours that the series has.
         """
-        for hour in self._candidates(since):
+        for hour in self._may_prove(since):
             if (boundary := hour * 1000 + HOUR_MS) > after_ms:
                 return boundary
         return None
@@ -93,10 +101,12 @@ class Detector:
         tested = self._tested(now)
         if not end or not tested:
             return Reading(time_ms)
-        sums = [self._sum(limit, end, self._window(machine.since, now)) for _, limit in tested]
-        proven = 0
-        while proven < len(sums) and sums[proven].log >= self._log_threshold:
-            proven += 1
+        sums: list[Sum] = []
+        for _, limit in tested:
+            sums.append(self._above_of(limit).at(end, self._first(machine.since, now)))
+            if sums[-1].log < self._log_threshold:
+                break
+        proven = sum(each.log >= self._log_threshold for each in sums)
         told = max(proven - 1, 0)
         least = tested[0][1]
         relapsed = machine.state == "recovering" and self._relapsed(machine, least, end, now)
@@ -107,10 +117,9 @@ class Detector:
             relapsed=relapsed,
             clean_since=clean,
             last_hit=self._series.last_hit(end),
-            rate=self._rate(sums[told], end),
             limit=tested[told][1],
             e_value=math.exp(min(sums[told].log, _MOST)),
-            facts=self._facts(sums[told], end),
+            **self._measured(sums[told], end, now, in_full=bool(proven) or machine.is_open),
         )
 
     def _tested(self, now: int) -> list[tuple[Severity, float]]:
@@ -130,67 +139,61 @@ class Detector:
         _, high = clopper_pearson(np.array([hits]), np.array([trials]))
         return max(float(high[0]), limit * DRIFT_FLOOR)
 
-    def _window(self, since: int, now: int) -> Window:
-        rule = self._rule
-        slow = DRIFT_H if rule.signal == "baseline_drift" else rule.slow_hours
-        return Window(since, now, min(rule.fast_hours, slow), slow)
+    def _first(self, since: int, now: int) -> int:
+        """The first hour that counts as a start."""
+        return max(since or int(self._series.hours[0]), now + HOUR_S - self._slow_s)
 
-    def _sum(self, limit: float, end: int, window: Window) -> Sum:
-        if (evidence := self._above.get(limit)) is None:
-            evidence = self._above[limit] = Evidence(self._series, above(limit))
-        return evidence.at(end, window)
+    def _above_of(self, limit: float) -> Evidence:
+        if (found := self._above.get(limit)) is None:
+            found = self._above[limit] = Evidence(self._series, above(limit))
+        return found
 
-    def _candidates(self, since: int) -> list[int]:
-        """Hours (seconds) that may bring a proof; of a drift all that have hits."""
-        if (found := self._ceilings.get(since)) is None:
-            hours = self._series.hours
-            if not self._limits or int(self._series.hits.sum()) < least_hits(self._rule):
+    def _may_prove(self, since: int) -> list[int]:
+        """Hours (seconds) whose data may bring a proof; of a drift all that have hits."""
+        if (found := self._candidates.get(since)) is None:
+            series = self._series
+            if not self._limits or int(series.hits.sum()) < least_hits(self._rule):
                 found = []
             elif self._rule.signal == "baseline_drift":
-                found = hours[(self._series.hits > 0) & (hours >= since)].tolist()
+                found = series.hours[(series.hits > 0) & (series.hours >= since)].tolist()
             else:
-                limit = self._limits[0][1]
-                evidence = self._above.setdefault(limit, Evidence(self._series, above(limit)))
-                found = hours[evidence.ceiling(since) >= self._log_threshold].tolist()
-            self._ceilings[since] = found
+                least = self._above_of(self._limits[0][1])
+                found = least.reaching(self._log_threshold, since or int(series.hours[0])).tolist()
+            self._candidates[since] = found
         return found
 
     def _relapsed(self, machine: Machine, limit: float, end: int, now: int) -> bool:
-        found = self._sum(limit, end, self._window(machine.clean_since, now))
+        found = self._above_of(limit).at(end, self._first(machine.clean_since, now))
         return found.log >= self._log_threshold / 2.0
 
     def _clean_since(self, machine: Machine, limit: float, now: int) -> int | None:
         """The hour since which the rate is proven to be below `limit`, by cohorts whose hits have come."""
         mature = int(self._series.hours.searchsorted(now + HOUR_S - self._late_s, side="right"))
-        opened = machine.opened // HOUR_MS * HOUR_S
-        window = Window(opened, now, 0, self._rule.slow_hours)
-        found = Evidence(self._series, below(limit)).at(mature, window)
+        first = self._first(machine.entered // HOUR_MS * HOUR_S, now)
+        found = Evidence(self._series, below(limit)).at(mature, first)
         if found.log < math.log(RECOVERY_ODDS * max(self._rule.hold_hours, 1.0)):
             return None
         return int(self._series.hours[found.start])
 
-    def _rate(self, found: Sum, end: int) -> float | None:
-        if found.log == NOTHING:
-            return None
-        part = slice(found.start, end)
-        return float(self._series.hits[part].sum() / self._series.trials[part].sum())
-
-    def _facts(self, found: Sum, end: int) -> dict[str, Any]:
-        """Of the hours that the evidence is strongest for."""
+    def _measured(self, found: Sum, end: int, now: int, *, in_full: bool) -> dict[str, Any]:
+        """Rate and facts, of the hours that the evidence is strongest for."""
         if found.log == NOTHING:
             return {}
         part = slice(found.start, end)
         hits, trials = int(self._series.hits[part].sum()), int(self._series.trials[part].sum())
+        if not in_full:
+            return {"rate": hits / trials}
         low, high = clopper_pearson(np.array([hits]), np.array([trials]))
         since, last = int(self._series.hours[found.start]), int(self._series.hours[end - 1])
-        return {
+        facts = {
             "hits": hits,
             "trials": trials,
             "rate_low": float(low[0]),
             "rate_high": float(high[0]),
             "since": datetime.fromtimestamp(since, UTC).isoformat(),
             "hours": (last - since) // HOUR_S + 1,
-            "scale": "fast" if found.fast else "slow",
+            "scale": "fast" if now - since < self._rule.fast_hours * HOUR_S else "slow",
             "threshold_hours": self._rule.threshold,
             "mean_days_between_false_pages": self._rule.mean_days,
         }
+        return {"rate": hits / trials, "facts": facts}

@@ -26,20 +26,8 @@ if TYPE_CHECKING:
     from pipelines.alarms.series import Series
 
 NOTHING: Final = -math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which hours count as starts."""
-
-    since: int
-    """The first of them, seconds; 0: the first that counted anything."""
-    now: int
-    """The last of them, seconds."""
-    fast_h: int
-    """How many of the last are the fast scale's."""
-    slow_h: int
-    """How many of the last there are at most."""
+_SPAN: Final = 600.0
+"""Logs this far apart still have exponentials, and sums of them, that are normal numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,64 +38,67 @@ class Sum:
     """Its natural logarithm."""
     start: int = 0
     """Index of the hour since which the evidence is strongest."""
-    fast: bool = False
-    """More of it is of the fast scale than of the slow one."""
 
 
 class Evidence:
     """Of a series against a mixture."""
 
-    __slots__ = ("_logs", "_mixture", "_series")
+    __slots__ = ("_logs", "_series", "_weights")
 
     def __init__(self, series: Series, mixture: Mixture) -> None:
         self._series = series
-        self._mixture = mixture
-        hits = series.hits.astype(np.float64)[:, None]
-        misses = (series.trials - series.hits).astype(np.float64)[:, None]
+        self._weights = mixture.weights
+        misses = series.trials - series.hits
         self._logs = np.zeros((len(series) + 1, len(mixture.hit)))
-        np.cumsum(hits * mixture.hit + misses * mixture.miss, axis=0, out=self._logs[1:])
+        np.cumsum(
+            series.hits[:, None] * mixture.hit + misses[:, None] * mixture.miss, axis=0, out=self._logs[1:]
+        )
 
-    def at(self, end: int, window: Window) -> Sum:
-        """M over the first `end` hours of the series, of the starts in the window."""
-        hours = self._series.hours
-        first = max(window.since or (int(hours[0]) if end else 0), window.now - (window.slow_h - 1) * HOUR_S)
-        begin = int(hours.searchsorted(first))
+    def at(self, end: int, first: int) -> Sum:
+        """M over the first `end` hours of the series, of starts from cohort hour `first` (seconds) on."""
+        begin = int(self._series.hours.searchsorted(first))
         if begin >= end:
             return Sum(NOTHING)
         logs = self._logs[end] - self._logs[begin:end]
         top = float(logs.max())
-        ratios = np.exp(logs - top)
-        ends = hours[begin:end]
-        slow = ratios @ self._mixture.slow
-        slow_sum = float(_weights(ends, first) @ slow)
-        recent = max(first, window.now - (window.fast_h - 1) * HOUR_S)
-        tail = int(ends.searchsorted(recent))
-        fast_sum = 0.0
-        if tail < len(ends):
-            fast_sum = float(_weights(ends[tail:], recent) @ (ratios[tail:] @ self._mixture.fast))
-        total = slow_sum + fast_sum
-        log = top + math.log(total) if total > 0.0 else NOTHING
-        return Sum(log, begin + int(slow.argmax()), fast_sum > slow_sum)
+        logs -= top
+        ratios = np.exp(logs, out=logs) @ self._weights
+        total = float(_durations(self._series.hours[begin:end], first) @ ratios)
+        return Sum(top + math.log(total), begin + int(ratios.argmax()))
 
-    def ceiling(self, since: int) -> NDArray[np.float64]:
-        """Per hour of the series, log of what M cannot exceed once that hour is counted, whatever the window.
+    def reaching(self, log: float, first: int) -> NDArray[np.int64]:
+        """Hours (seconds) with whose data M is at least exp(log), of all starts from `first` on.
 
-        Of hours before `since` it is -inf.
+        Of starts from a later hour on M is less, so at other hours it reaches `log` with none.
         """
         hours = self._series.hours
-        found = np.full(len(hours), NOTHING)
-        begin = int(hours.searchsorted(since))
+        begin = int(hours.searchsorted(first))
         if begin >= len(hours):
-            return found
-        weights = _weights(hours[begin:], since or int(hours[0]))
-        logs = np.log(weights)[:, None] - self._logs[begin:-1]
-        np.logaddexp.accumulate(logs, axis=0, out=logs)
-        logs += self._logs[begin + 1 :]
-        top = logs.max(axis=1)
-        found[begin:] = top + np.log(np.exp(logs - top[:, None]) @ (self._mixture.slow + self._mixture.fast))
+            return hours[:0]
+        durations = _durations(hours[begin:], first)
+        before, after = self._logs[begin:-1], self._logs[begin + 1 :]
+        best = float((after - np.minimum.accumulate(before, axis=0)).max())
+        if best + math.log(float(durations.sum())) < log:
+            return hours[:0]  # all starts as good as the best are not enough: so it is with most keys
+        top = _running_sums(np.log(durations)[:, None] - before) + after
+        peak = top.max(axis=1)
+        sums = peak + np.log(np.exp(top - peak[:, None]) @ self._weights)
+        found: NDArray[np.int64] = hours[begin:][sums >= log]
         return found
 
 
-def _weights(hours: NDArray[np.int64], first: int) -> NDArray[np.float64]:
+def _running_sums(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logs of the sums of exponentials, down each column."""
+    low, high = float(logs.min()), float(logs.max())
+    if high - low > _SPAN:
+        sums: NDArray[np.float64] = np.logaddexp.accumulate(logs, axis=0)
+    else:
+        sums = np.log(np.cumsum(np.exp(logs - high), axis=0)) + high
+    return sums
+
+
+def _durations(hours: NDArray[np.int64], first: int) -> NDArray[np.float64]:
     """Of each hour the number of hours since the one before it; the earliest counts from `first` on."""
-    return np.diff(hours, prepend=first - HOUR_S) / HOUR_S
+    since = hours - HOUR_S
+    since[1:], since[0] = hours[:-1], first - HOUR_S
+    return (hours - since) / HOUR_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,9 +33,13 @@ class Series:
 
         Hours without trials are left out; hits beyond the trials are trials too.
         """
-        kept = sorted((hour, hits, max(hits, trials)) for hour, (hits, trials) in counted.items())
-        table = np.array([row for row in kept if row[2] > 0], dtype=np.int64).reshape(-1, 3)
-        return cls(table[:, 0], table[:, 1], table[:, 2])
+        number = len(counted)
+        hours = np.fromiter(counted, np.int64, number)
+        pairs = np.fromiter(chain.from_iterable(counted.values()), np.int64, 2 * number).reshape(-1, 2)
+        hits, trials = pairs[:, 0], pairs.max(axis=1)
+        order = hours.argsort()
+        order = order[trials[order] > 0]
+        return cls(hours[order], hits[order], trials[order])
 
     def __len__(self) -> int:
         return len(self.hours)
