@@ -13,10 +13,13 @@ NO_MAIL_YET: Final = "dmarc_failure"
 
 SHARED: Final = (
     *("name", "signal", "enabled", "dimensions", "values", "except"),
-    *("mean_days_between_false_pages", "quiet_hours", "hold_hours"),
+    *("quiet_hours", "hold_hours"),
 )
+_TESTED: Final = ("mean_days_between_false_pages", "fast_hours", "slow_hours")
 LIMITS: Final = SEVERITIES
 """Keys of the limits, least severity first."""
+LIMITED: Final = (*RATE_SIGNALS, "delivery_latency")
+"""Signals that have limits; the others have a severity."""
 
 HOURS_A_YEAR: Final = 8784
 
@@ -61,8 +64,6 @@ NUMBERS: Final = {
 OPTIONS: Final = {
     "delivery_latency": {
         "percentile": SHARE,
-        "least": Number(1, 1_000_000, whole=True),
-        "window_minutes": Number(1, 1440),
     },
     "traffic_stopped": {
         "weeks": Number(1, 52, whole=True),
@@ -81,18 +82,15 @@ OPTIONS: Final = {
 }
 """Of the signals that are surveyed: what goes to `Rule.options`. An SQS message lives 14 days at the most."""
 
-LATENCY_DIMENSIONS: Final = ("campaign", "configuration_set")
-"""Besides `tag:NAME`: what `delivery_latency` is measured for."""
-
 
 def keys_of(signal: str) -> tuple[str, ...]:
     """The keys that a rule of a signal may have."""
     if signal == DRIFT:
-        own: tuple[str, ...] = ("of", "notice", "fast_hours", "slow_hours")
-    elif signal in RATE_SIGNALS:
-        own = (*LIMITS, "fast_hours", "slow_hours")
-    elif signal == "delivery_latency":
-        own = LIMITS
+        own: tuple[str, ...] = ("of", "notice", *_TESTED)
+    elif signal in LIMITED:
+        own = (*LIMITS, *_TESTED)
+    elif signal == "traffic_stopped":
+        own = ("severity", "mean_days_between_false_pages")
     else:
         own = ("severity",)
     return (*SHARED, *own, *OPTIONS.get(signal, ()))

@@ -12,7 +12,7 @@ from pipelines.alarms.rule import Rule, Source
 from pipelines.alarms.rule_keys import (
     DRIFT,
     EVERY,
-    LATENCY_DIMENSIONS,
+    LIMITED,
     LIMITS,
     NO_MAIL_YET,
     NUMBERS,
@@ -24,15 +24,15 @@ from pipelines.alarms.rule_keys import (
 from pipelines.alarms.rule_table import RulesError, Table, at, nearest
 from pipelines.alarms.toml_lines import lines_of
 from schemas.alarms import RATE_SIGNALS, SEVERITIES, SIGNALS, Severity
-from schemas.counters import DIMENSIONS, TAG_PREFIX, is_dimension
+from schemas.counters import DIMENSIONS, is_dimension
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipelines.alarms.rules import Rules
 
-CHECK: Final = "check"
-"""Dimension of `pipeline`; its values are names of what is checked."""
+_PIPELINE: Final = "pipeline"
+"""The signal, and the dimension of its alarms, whose values are what is looked after."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SHARES: Final = tuple(signal for signal in RATE_SIGNALS if signal != DRIFT)
 
@@ -166,10 +166,10 @@ def _check_keys(table: Table, signal: str) -> None:
 def _dimensions(table: Table, base: Rule, signal: str) -> tuple[str, ...]:
     names = table.texts("dimensions", base.dimensions)
     if "dimensions" not in table.values:
-        return (CHECK,) if signal == "pipeline" else names
-    if signal == "pipeline":
+        return (_PIPELINE,) if signal == _PIPELINE else names
+    if signal == _PIPELINE:
         raise table.error(
-            "pipeline has no dimensions: choose what is checked by values and except", "dimensions"
+            "pipeline has no dimensions: choose what is looked after by values and except", "dimensions"
         )
     if not names:
         raise table.error("dimensions is empty: name one, or set enabled = false", "dimensions")
@@ -179,11 +179,6 @@ def _dimensions(table: Table, base: Rule, signal: str) -> tuple[str, ...]:
             raise table.error(
                 f"there is no dimension {name}{nearest(name, DIMENSIONS)}; there are"
                 f" {', '.join(DIMENSIONS)}, and tag:NAME",
-                *place,
-            )
-        if signal == "delivery_latency" and not name.startswith((TAG_PREFIX, *LATENCY_DIMENSIONS)):
-            raise table.error(
-                f"delivery_latency is measured for {', '.join(LATENCY_DIMENSIONS)} and tag:NAME, not for {name}",
                 *place,
             )
     return names
@@ -204,7 +199,7 @@ def _limits(table: Table, base: Rule, signal: str) -> dict[str, Any]:
     kind = SHARE if signal in RATE_SIGNALS else SECONDS
     found: dict[str, Any] = {key: table.limit(key, getattr(base, key), kind) for key in LIMITS}
     present = [(key, limit) for key, limit in found.items() if limit is not None]
-    if not present and (signal in RATE_SIGNALS or signal == "delivery_latency"):
+    if not present and signal in LIMITED:
         raise table.error(f"a rule needs a limit: set {_one_of(signal)}, or enabled = false")
     for (less, low), (more, high) in pairwise(present):
         if low > high:
