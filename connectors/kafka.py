@@ -188,9 +188,15 @@ class Positions:
         Raises:
             BrokerError: when Kafka does not answer, or has no such topic.
         """
-        with sentences(self._settings):
-            found = self._admin.list_partition_offsets(dict.fromkeys(self._of(topic), OffsetSpec.LATEST))
-            return {each.partition: found[each].offset for each in found}
+        return self._offsets(topic, OffsetSpec.LATEST)
+
+    def start_offsets(self, topic: str) -> Offsets:
+        """The offset of the first record of each partition that is still kept.
+
+        Raises:
+            BrokerError: when Kafka does not answer, or has no such topic.
+        """
+        return self._offsets(topic, OffsetSpec.EARLIEST)
 
     def committed(self, group: str, topic: str) -> Offsets:
         """The offset that a group will read next in each partition; 0 where it has not committed any.
@@ -217,6 +223,11 @@ class Positions:
         """Disconnect."""
         if self._client is not None:
             self._client.close()
+
+    def _offsets(self, topic: str, spec: OffsetSpec) -> Offsets:
+        with sentences(self._settings):
+            found = self._admin.list_partition_offsets(dict.fromkeys(self._of(topic), spec))
+            return {each.partition: found[each].offset for each in found}
 
     def _of(self, topic: str) -> list[Any]:
         return [TopicPartition(topic, partition) for partition in range(self._settings.partitions)]

@@ -47,3 +47,6 @@ EVIDENCE_GROUP: Final = "ses-streams-evidence"
 
 NOTIFY_GROUP: Final = "ses-streams-notify"
 """Consumer group of those that deliver alarms."""
+
+WATCH_GROUP: Final = "ses-streams-watch"
+"""Group under which the watch, beside those that deliver alarms, keeps which orders it has done; without members."""
