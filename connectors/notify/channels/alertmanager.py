@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from connectors.notify.channels.http import post, taken
-from connectors.notify.channels.place import http_url, link_of, needs
+from connectors.notify.channels.place import http_url, link_of, needs, secrets_of
 from connectors.notify.channels.texts import cut_bytes
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class Alertmanager:
         """
         needs(place, "url")
         self._place = place
-        self._url = http_url(place, place.url, secret=False).removesuffix(_PATH) + _PATH
+        self._url = http_url(place, place.url, secret=False).rstrip("/").removesuffix(_PATH) + _PATH
         self._headers = _authorization(place.key)
+        self._secrets = [*secrets_of(place), *(text.split()[-1] for text in self._headers.values())]
         self._clock = clock
         self._posted: dict[str, str] = {}
         """Severities by dedup key: what is active there because of this process."""
@@ -101,7 +102,7 @@ class Alertmanager:
     def _post(self, alerts: list[dict[str, Any]]) -> None:
         body = msgspec.json.encode(alerts)
         answer = post(self._url, body, self._headers, to=_TO, timeout_s=self._place.timeout_s)
-        taken(answer, _TO, self._clock(), [str(self._place.key)])
+        taken(answer, _TO, self._clock(), self._secrets)
 
 
 def _alert(place: Place, page: Page, severity: str, now: datetime, *, ended: bool) -> dict[str, Any]:

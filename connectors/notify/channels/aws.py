@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ParamValidationError,
+    ProxyConnectionError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
 
 from connectors.aws import Access, error_code, session, source_error
 from connectors.errors import SourceError
@@ -39,6 +49,8 @@ _PASSING: Final = frozenset(
 )
 """Codes of a 4xx that may pass: limits, keys that are renewed from outside, sending that is resumed."""
 
+_NOT_SENT: Final = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, SSLError)
+
 
 class AwsCaller:
     """Calls one service; makes its client when it is first needed, since that may ask for credentials."""
@@ -49,8 +61,8 @@ class AwsCaller:
         self._timeout_s = place.timeout_s
         self._client: Any = None
 
-    def call(self, operation: str, what: str, **fields: Any) -> dict[str, Any]:
-        """Call an operation once.
+    def call(self, operation: str, what: str, **fields: Any) -> str:
+        """Call an operation once; gives the id of the message that it made.
 
         Args:
             operation: as the client has it, such as `publish`.
@@ -68,9 +80,14 @@ class AwsCaller:
             return answer
 
         try:
-            return within(self._timeout_s, ask, what)
+            answer = within(self._timeout_s, ask, what)
+        except ResponseParserError:
+            answer = {}
         except (BotoCoreError, ClientError, SourceError, ValueError) as error:
             raise refusal(error, what) from None
+        if not answer.get("MessageId"):
+            raise NotDelivered(f"{what} gave no whole answer", unknown=True)
+        return str(answer["MessageId"])
 
     def close(self) -> None:
         """Let go of connections."""
@@ -114,7 +131,7 @@ def within(seconds: float, ask: Callable[[], dict[str, Any]], what: str) -> dict
     if errors:
         raise errors[0]
     if not answers:
-        raise NotDelivered(f"{what} did not answer within {seconds:g} s")
+        raise NotDelivered(f"{what} did not answer within {seconds:g} s", unknown=True)
     return answers[0]
 
 
@@ -123,8 +140,8 @@ def refusal(error: BaseException, what: str) -> NotDelivered:
     sentence = str(source_error(error, what))
     if not isinstance(error, ClientError):
         # A request that boto3 itself finds wrong stays wrong; the rest is network, credentials and roles.
-        wrong = isinstance(error, ParamValidationError) and not isinstance(error, HTTPClientError)
-        return NotDelivered(sentence, for_good=wrong)
+        unknown = isinstance(error, HTTPClientError) and not isinstance(error, _NOT_SENT)
+        return NotDelivered(sentence, for_good=isinstance(error, ParamValidationError), unknown=unknown)
     told = error.response.get("ResponseMetadata", {})
     status = int(told.get("HTTPStatusCode", 0))
     # botocore writes header names in lower case.

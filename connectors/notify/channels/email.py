@@ -65,8 +65,7 @@ class Email:
         Raises:
             NotDelivered: it was not taken, or nobody knows.
         """
-        told = self._caller.call("send_email", "SES", **_request(self._place, page))
-        return f"message {told.get('MessageId', '')}"
+        return f"message {self._caller.call('send_email', 'SES', **_request(self._place, page))}"
 
     def refresh(self, pages: Sequence[Page]) -> str:
         """Not needed: what was said was said."""
@@ -106,7 +105,7 @@ def _line(title: str) -> str:
 
 
 def _html(page: Page, text: str, link: str) -> str:
-    colour = _ENDED if page.kind == "resolve" else _COLOURS[page.alarm["severity"]]
+    colour = _ENDED if page.kind == "resolve" else _COLOURS.get(page.alarm["severity"], "#000")
     more = f'<p><a href="{html.escape(link)}">More of it</a></p>' if link else ""
     return (
         f'<!doctype html><html><body style="font-family:sans-serif"><h2 style="color:{colour}">'

@@ -24,6 +24,8 @@ _LONGEST: Final = 64 * 1024
 _EXCERPT: Final = 200
 _AGAIN: Final = frozenset({408, 425, 429})
 """Of the 4xx those that may pass (RFC 9110, section 15.5.9; RFC 8470; RFC 6585)."""
+_PERHAPS: Final = frozenset({408, 500, 502, 504})
+"""Told by one who may have passed it on, or have failed after it was done."""
 _AGENT: Final = "ses-streams"
 
 
@@ -55,16 +57,20 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, to: str, timeout_
     """
     try:
         return asyncio.run(_post(url, body, headers, timeout_s))
+    except aiohttp.ConnectionTimeoutError:
+        reason, unknown = f"{to} cannot be reached within {min(CONNECT_S, timeout_s):g} s", False
     except TimeoutError:
-        reason = f"{to} did not answer within {timeout_s:g} s"
+        reason, unknown = f"{to} did not answer within {timeout_s:g} s", True
     except aiohttp.ClientSSLError:
-        reason = f"{to} has no certificate that is trusted here"
+        reason, unknown = f"{to} has no certificate that is trusted here", False
+    except aiohttp.ClientConnectorError as error:
+        reason, unknown = f"{to} cannot be reached ({_cause(error)})", False
     except aiohttp.ClientConnectionError as error:
-        reason = f"{to} cannot be reached, or hung up ({_cause(error)})"
+        reason, unknown = f"{to} hung up ({_cause(error)})", True
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        reason = f"{to} gave no whole answer ({type(error).__name__})"
+        reason, unknown = f"{to} gave no whole answer ({type(error).__name__})", True
     # Without the cause: the texts of these errors contain URLs.
-    raise NotDelivered(reason)
+    raise NotDelivered(reason, unknown=unknown)
 
 
 async def _post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Answer:
@@ -115,6 +121,7 @@ def taken(answer: Answer, to: str, now: datetime, secrets: Sequence[str]) -> Non
         f"{to} answers HTTP {status}{': ' + text if text else ''}",
         retry_after_s=retry_after(answer.headers, now),
         for_good=400 <= status < 500 and status not in _AGAIN,  # noqa: PLR2004 - section 15.5
+        unknown=status in _PERHAPS,
     )
 
 

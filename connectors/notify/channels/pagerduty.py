@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from connectors.notify.channels.http import post, taken
-from connectors.notify.channels.place import http_url, link_of, needs, refuse
+from connectors.notify.channels.place import http_url, link_of, needs, refuse, secrets_of
 from connectors.notify.channels.texts import cut, cut_bytes, facts, instant, short_key
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PagerDuty:
         if len(place.key) != _KEY:
             refuse(place, "key", f"must be the {_KEY} characters of an integration key of Events API v2")
         self._place = place
-        self._url = http_url(place, place.url or USUAL, secret=True).removesuffix(_PATH) + _PATH
+        self._url = http_url(place, place.url or USUAL, secret=True).rstrip("/").removesuffix(_PATH) + _PATH
         self._clock = clock
 
     def send(self, page: Page) -> str:
@@ -61,7 +61,7 @@ class PagerDuty:
         key = str(self._place.key)
         body = _encoded(_event(self._place, page, key))
         answer = post(self._url, body, {}, to=_TO, timeout_s=self._place.timeout_s)
-        taken(answer, _TO, self._clock(), [key])
+        taken(answer, _TO, self._clock(), secrets_of(self._place))
         return "enqueued"
 
     def refresh(self, pages: Sequence[Page]) -> str:
@@ -85,7 +85,7 @@ def _event(place: Place, page: Page, key: str) -> dict[str, Any]:
         "payload": {
             "summary": cut(page.title, _SUMMARY),
             "source": cut(f"{alarm['dimension']}:{alarm['value']}", _SUMMARY),
-            "severity": _SEVERITIES[alarm["severity"]],
+            "severity": _SEVERITIES.get(alarm["severity"], "error"),
             "timestamp": instant(alarm["opened_time"] or alarm["time"]),
             "component": "ses",
             "group": alarm["dimension"],

@@ -90,7 +90,7 @@ def needs(place: Place, *fields: str) -> None:
 
 
 def http_url(place: Place, url: str, *, secret: bool) -> str:
-    """The URL, checked, without a slash at its end.
+    """The URL, checked.
 
     Args:
         place: the route.
@@ -113,7 +113,13 @@ def http_url(place: Place, url: str, *, secret: bool) -> str:
         refuse(place, "url", "must be https://, for a secret goes there")
     if any(each <= " " for each in url):
         refuse(place, "url", "has a space or a line break in it")
-    return url.rstrip("/")
+    return url
+
+
+def secrets_of(place: Place) -> list[str]:
+    """What nobody shall read in an error, though a receiver may repeat it."""
+    found = [str(place.key), *place.key.split(), str(place.url), urlsplit(place.url).path]
+    return [each for each in found if len(each) > 1]
 
 
 def link_of(place: Place, alarm: Alarm) -> str:

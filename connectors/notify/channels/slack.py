@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from connectors.notify.channels.http import Answer, excerpt, post, taken
-from connectors.notify.channels.place import http_url, link_of, needs, refuse
+from connectors.notify.channels.place import http_url, link_of, needs, refuse, secrets_of
 from connectors.notify.channels.texts import cut, pieces
 from connectors.notify.page import NotDelivered
 
@@ -78,7 +78,7 @@ class Slack:
         answer = post(
             self._url, msgspec.json.encode(message), self._headers, to=_TO, timeout_s=self._place.timeout_s
         )
-        taken(answer, _TO, self._clock(), self._secrets())
+        taken(answer, _TO, self._clock(), secrets_of(self._place))
         if self._place.key:
             self._understood(answer)
         return "posted"
@@ -90,9 +90,6 @@ class Slack:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _secrets(self) -> list[str]:
-        return [str(self._place.key), str(self._place.url)]
-
     def _understood(self, answer: Answer) -> None:
         """The Web API tells most errors with status 200."""
         try:
@@ -100,19 +97,23 @@ class Slack:
         except msgspec.DecodeError:
             told = None
         if not isinstance(told, dict):
-            raise NotDelivered(f"{_TO} gave an answer that is not its own")
+            raise NotDelivered(f"{_TO} gave an answer that is not its own", unknown=True)
         if told.get("ok") is not True:
             error = str(told.get("error", ""))
-            reason = f"{_TO} refuses: {excerpt(error.encode(), self._secrets())}"
+            reason = f"{_TO} refuses: {excerpt(error.encode(), secrets_of(self._place))}"
             raise NotDelivered(reason, for_good=error not in _PASSING)
 
 
 def _message(place: Place, page: Page) -> dict[str, Any]:
-    sign = _ENDED if page.kind == "resolve" else _SIGNS[page.alarm["severity"]]
+    sign = _ENDED if page.kind == "resolve" else _SIGNS.get(page.alarm["severity"], "")
     blocks: list[dict[str, Any]] = [
         {
             "type": "header",
-            "text": {"type": "plain_text", "text": cut(f"{sign} {page.title}", _HEADER), "emoji": True},
+            "text": {
+                "type": "plain_text",
+                "text": cut(f"{sign} {page.title}".strip(), _HEADER),
+                "emoji": True,
+            },
         }
     ]
     # As code, nothing of it is formatted, whatever campaigns are called.

@@ -63,8 +63,7 @@ class Sns:
         if self._fifo:
             fields["MessageGroupId"] = _ascii(short_key(page.alarm["alarm_key"], _GROUP))
             fields["MessageDeduplicationId"] = message_id(page)
-        told = self._caller.call("publish", f"topic {self._place.topic_arn}", **fields)
-        return f"message {told.get('MessageId', '')}"
+        return f"message {self._caller.call('publish', f'topic {self._place.topic_arn}', **fields)}"
 
     def refresh(self, pages: Sequence[Page]) -> str:
         """Not needed: what was said was said."""

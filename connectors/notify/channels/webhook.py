@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from connectors.notify.channels.http import post, taken
-from connectors.notify.channels.place import http_url, link_of, needs, refuse
+from connectors.notify.channels.place import http_url, link_of, needs, refuse, secrets_of
 from connectors.notify.channels.texts import facts, instant, message_id
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Webhook:
             "webhook-signature": " ".join(signature(each, name, stamp, body) for each in self._secrets),
         }
         answer = post(self._url, body, headers, to=self._to, timeout_s=self._place.timeout_s)
-        taken(answer, self._to, now, [*self._place.key.split(), str(self._place.url)])
+        taken(answer, self._to, now, secrets_of(self._place))
         return f"HTTP {answer.status}"
 
     def refresh(self, pages: Sequence[Page]) -> str:
