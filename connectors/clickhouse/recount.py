@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from connectors.clickhouse.literals import text, tuples
 from schemas.counters import COUNTERS, DIMENSIONS, OTHER_VALUE, PAIR_SEPARATOR, TAG_PREFIX
-from schemas.events import SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
+from schemas.events import EVENT_TYPES, SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ _PAIRS: Final = {"feedback_ab": ("feedback_a", "feedback_b"), "provider_campaign
 _SUPPRESSED: Final = ", ".join(f"'{name}'" for name in SUPPRESSED_SUBTYPES)
 
 # one: there is a recipient; first: counted once for each event, with its first recipient if it has any.
-_RULES: Final = {
+RULES: Final = {
     "sends": "one AND event_type = 'Send'",
     "deliveries": "one AND event_type = 'Delivery'",
     "eligible": "one AND event_type = 'Delivery' AND reports",
@@ -50,6 +50,12 @@ _RULES: Final = {
     "unsubscribes": "first AND event_type = 'Subscription' AND unsubscribed",
     "blocks": "one AND event_type IN ('Bounce', 'DeliveryDelay') AND blocked",
 }
+"""By counter, a condition on an event and a recipient of it; says what `event_rows` calls so, and `one`, `first`,
+`reports`, `blocked`."""
+TYPES: Final = {
+    name: tuple(each for each in EVENT_TYPES if f"'{each}'" in rule) for name, rule in RULES.items()
+}
+"""By counter, the types of event that can count to it."""
 COUNTS_SOMETHING: Final = f"{' + '.join(COUNTERS)} > 0"
 """A condition on a row of counters: one that counts nothing is as good as none."""
 
@@ -75,7 +81,7 @@ def recount_sql(
     columns = _columns(dimensions)
     selected = "".join(f", {expression} AS {name}" for name, expression in columns.items())
     grouped = "".join(f", {name}" for name in columns)
-    counters = ", ".join(f"countIf({_RULES[name]}) AS {name}" for name in COUNTERS)
+    counters = ", ".join(f"countIf({RULES[name]}) AS {name}" for name in COUNTERS)
     sums = ", ".join(f"sum({name}) AS t_{name}" for name in COUNTERS)
     untagged = ", ".join(f"'{name}'" for name in UNTAGGED_DIMENSIONS)
     pairs = ", ".join(f"({text(name)}, {_value(name, dimensions)})" for name in dimensions)
