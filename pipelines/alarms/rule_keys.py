@@ -93,7 +93,8 @@ def keys_of(signal: str) -> tuple[str, ...]:
         own = ("severity", "mean_days_between_false_pages")
     else:
         own = ("severity",)
-    return (*SHARED, *own, *OPTIONS.get(signal, ()))
+    found = (*SHARED, *own, *OPTIONS.get(signal, ()))
+    return tuple(key for key in found if key != "dimensions" or signal != "pipeline")
 
 
 EVERY: Final = tuple(dict.fromkeys(key for signal in SIGNALS for key in keys_of(signal)))

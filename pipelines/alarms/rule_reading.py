@@ -74,7 +74,7 @@ def read(
             _check_values(table, rule)
         if enabled:
             found.append(rule)
-            sources[name] = _source(table)
+            sources[name] = Source(file, table.line(), {}) if own is None else _source(table)
     return found, sources, set(named)
 
 
@@ -167,10 +167,6 @@ def _dimensions(table: Table, base: Rule, signal: str) -> tuple[str, ...]:
     names = table.texts("dimensions", base.dimensions)
     if "dimensions" not in table.values:
         return (_PIPELINE,) if signal == _PIPELINE else names
-    if signal == _PIPELINE:
-        raise table.error(
-            "pipeline has no dimensions: choose what is looked after by values and except", "dimensions"
-        )
     if not names:
         raise table.error("dimensions is empty: name one, or set enabled = false", "dimensions")
     for name in names:
