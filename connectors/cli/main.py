@@ -31,6 +31,7 @@ COMMANDS: Final = (
     ("postmaster", "postmaster", "fetch Google Postmaster Tools' figures into ClickHouse"),
     ("sql", "sql", "ask ClickHouse (read-only)"),
     ("report", "report", "campaigns, regions, rejections and notices at a glance"),
+    ("alarms", "alarms", "what is wrong now, the rules in force, and orders: ack, silence, reset"),
     ("reconcile", "reconcile", "which path (sns, eventbridge, firehose, file) missed which events"),
     ("dead-letters", "dead_letters", "list or show rejected records"),
     ("providers", "providers", "whose a recipient domain is, and whether complaints from there reach SES"),
