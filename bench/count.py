@@ -147,6 +147,8 @@ AGENTS = {
     "count agent (rate off), campaigns alone": (["count"], CAMPAIGN),
     "count and rate agents": (["count", "rate"], DIMENSIONS),
 }
+NAMES = ("events", "counts", "recounts", "rates", "dead", "alarms", "orders")
+"""In the order of `TopicNames`."""
 WORKER = """
 import json, logging, sys
 from pathlib import Path
@@ -199,9 +201,9 @@ def through_faust(
     from kafka.admin import NewTopic
 
     group = f"bench-{uuid.uuid4().hex[:8]}"
-    names = TopicNames(*(f"{group}-{name}" for name in ("events", "counts", "recounts", "rates", "dead")))
+    names = TopicNames(*(f"{group}-{name}" for name in NAMES))
     admin = KafkaAdminClient(bootstrap_servers=server)
-    topics = [names.events, names.counts, names.recounts, names.rates, names.dead_letters]
+    topics = [f"{group}-{name}" for name in NAMES]
     admin.create_topics([NewTopic(n, num_partitions=PARTITIONS, replication_factor=1) for n in topics])
     producer = KafkaProducer(bootstrap_servers=server, acks="all", max_request_size=8 << 20)
     for partition, data in written:

@@ -241,6 +241,7 @@ def worker_config(settings: Settings, data: Path) -> WorkerConfig:
         dimension_cap=settings.counting.dimension_cap,
         open_hours=settings.counting.open_hours,
         retention_days=settings.counting.retention_days,
+        rules=Path(settings.alarms.rules) if settings.alarms.rules else None,
         replication=kafka.replication,
         compression=kafka.compression,
         rebalance_timeout_s=kafka.rebalance_timeout_ms / 1000,

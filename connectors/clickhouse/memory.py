@@ -10,6 +10,7 @@ import numpy as np
 from connectors.clickhouse.literals import text
 from connectors.clickhouse.recount import COUNTS_SOMETHING
 from connectors.clickhouse.sql import Target, run_sql
+from schemas.alarms import RATE_SIGNALS
 from schemas.counters import COUNTERS, DIMENSIONS
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ _COUNTERS: Final = (
     f" FROM rate_rows FINAL WHERE {COUNTS_SOMETHING} AND dimension IN ({{dimensions}})"
     " AND hour >= (SELECT max(hour) FROM rate_rows WHERE hour <= now()) - INTERVAL {days} DAY"
 )
+# Of two revisions of a transition the machine is the same.
+_MACHINES: Final = (
+    "SELECT alarm_key, hex(argMax(machine, seq)) FROM alarm_rows"  # noqa: S608 - our own names
+    f" WHERE signal IN ({', '.join(map(text, RATE_SIGNALS))}) GROUP BY alarm_key"
+)
+_MACHINE: Final = msgspec.json.Decoder(tuple[str, str])
 _ROW: Final = msgspec.json.Decoder(dict[str, str | int])
 
 
@@ -85,12 +92,21 @@ class ClickHouseMemory:
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         """The newest raw counters: see `Memory.counters`."""
         query = _COUNTERS.format(dimensions=self._dimensions, days=days)
+        for line in self._lines(query, "JSONEachRow"):
+            dimension, value, hour, *counters = _ROW.decode(line).values()
+            yield str(dimension), str(value), int(hour), tuple(int(each) for each in counters)
+
+    def machines(self) -> Iterator[tuple[str, bytes]]:
+        """The states of alarms: see `Memory.machines`."""
+        for line in self._lines(_MACHINES, "JSONCompactEachRow"):
+            key, machine = _MACHINE.decode(line)
+            yield key, bytes.fromhex(machine)
+
+    def _lines(self, query: str, form: str) -> Iterator[bytes]:
         rest = b""
-        for piece in run_sql(query, "JSONEachRow", self._target):
+        for piece in run_sql(query, form, self._target):
             *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                dimension, value, hour, *counters = _ROW.decode(line).values()
-                yield str(dimension), str(value), int(hour), tuple(int(each) for each in counters)
+            yield from lines
 
     def last_version(self) -> int:
         """The greatest version stored; 0 when there is none."""

@@ -82,6 +82,10 @@ class Days:
         states = self._days.get(day)
         return states.get(key) if states is not None else None
 
+    def of(self, key: bytes) -> list[int]:
+        """The days of which a value has a state, earliest first."""
+        return sorted(day for day, states in self._days.items() if key in states)
+
     def __contains__(self, key: bytes) -> bool:
         """Whether a value has a state on any day."""
         return key in self._known

@@ -39,6 +39,12 @@ class Memory(Protocol):
         8)), bitNot(toUInt64(1))), toUInt64(tagged))`.
         """
 
+    def machines(self) -> Iterator[tuple[str, bytes]]:
+        """Alarm key and `machine` of the last transition (the highest `seq`), once for each alarm key.
+
+        Of the signals that the worker evaluates: `schemas.alarms.RATE_SIGNALS`.
+        """
+
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         """(dimension, value, cohort hour in seconds, counters in the order of `schemas.counters.COUNTERS`).
 

@@ -12,17 +12,23 @@ import mode
 from aiokafka.codec import lz4_encode
 from faust.types.auth import AuthProtocol
 
+from pipelines.alarms.rules import RulesError
+from pipelines.alarms.rules_file import RulesFile
 from pipelines.counting.hours import Opening
 from pipelines.counting.rating import Policy
+from pipelines.worker.alarm_step import AlarmStep, Outlets
+from pipelines.worker.alarm_table import AlarmsTable, PlainAlarms
 from pipelines.worker.assignor import Assignor
 from pipelines.worker.batches import Pace, Progress, Step, drive
-from pipelines.worker.config import COUNTERS, SEEN, Security, WorkerConfig
+from pipelines.worker.config import ALARMS, COUNTERS, SEEN, Security, WorkerConfig
 from pipelines.worker.consumer import Transport
 from pipelines.worker.count_step import CountStep
 from pipelines.worker.counters import Counters, CountersTable, PlainCounters
+from pipelines.worker.errors import InvalidRules
 from pipelines.worker.numbers import Numbers
+from pipelines.worker.orders_step import OrdersStep
 from pipelines.worker.rate_step import RateStep, Ways
-from pipelines.worker.records import Outlet, Send
+from pipelines.worker.records import Outlet, Send, SendKeyed
 from pipelines.worker.recovery import Tables
 from pipelines.worker.rejects import Rejects
 from pipelines.worker.seen import PlainSeen, SeenEvents, SeenTable
@@ -31,7 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipelines.counting.memory import Memory
+    from pipelines.worker.alarm_table import Alarms
 
+ORDERS: Final = 64
+"""Done in one step at the most: people write them."""
 COMPANY_S: Final = 0.02
 """How long a record waits for others to share its pass."""
 
@@ -57,21 +66,38 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
 
     `app.progress` (`batches.Progress`) says how far its agents are, `app.lost` (an error or None) that it cannot go on,
     `app.numbers` (`numbers.Numbers`) what they have done, `app.capped()` which dimensions have more values than their
-    cap (`caps.Capped` by name).
+    cap (`caps.Capped` by name), `app.alarms` (`AlarmStep`) is to be ticked every few seconds.
+
+    Raises:
+        InvalidRules: when the rules file cannot be used.
+        UnreadableState: when the memory is a later release's.
     """
     app = _new_app(config)
-    seen, counters = _state(app, config, memory)
+    seen, alarms, counters = _state(app, config, memory)
     names, limits = config.topics, config.reject_limits
     app.progress = Progress()
     app.numbers = Numbers()
     app.lost = None
-    app.topics_read = {names.events, names.counts}
+    app.topics_read = {names.events, names.counts, names.alarm_orders}
     counting = CountStep(
         _outlet(app, config, names.counts),
         seen,
         config.dimensions,
         Rejects("count", limits, time.monotonic),
         opening=lambda: Opening(config.open_hours, _hour()),
+        numbers=app.numbers,
+    )
+    app.alarms = alarming = AlarmStep(
+        Outlets(
+            _keyed_sender(_topic(app, config, names.alarms)),
+            _sender(_topic(app, config, names.dead_letters)),
+            config.framing,
+        ),
+        counters,
+        alarms,
+        _rules(config),
+        Rejects("alarm", limits, time.monotonic),
+        now_ms=lambda: _now_us() // 1000,
         numbers=app.numbers,
     )
     rating = RateStep(
@@ -85,6 +111,13 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
         Rejects("rate", limits, time.monotonic),
         now_us=_now_us,
         numbers=app.numbers,
+        alarms=alarming,
+    )
+    ordered = OrdersStep(
+        _outlet(app, config, names.alarm_orders),
+        alarming,
+        Rejects("orders", limits, time.monotonic),
+        numbers=app.numbers,
     )
     app.capped = rating.capped
     _attach(app, "count", _topic(app, config, names.events), counting, Pace(config.count_batch, COMPANY_S))
@@ -95,6 +128,7 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
         rating,
         Pace(config.rate_batch, COMPANY_S, config.coalesce_s),
     )
+    _attach(app, "orders", _topic(app, config, names.alarm_orders), ordered, Pace(ORDERS, COMPANY_S))
     return app
 
 
@@ -152,15 +186,27 @@ def _new_app(config: WorkerConfig) -> faust.App:
     )
 
 
-def _state(app: faust.App, config: WorkerConfig, memory: Memory | None) -> tuple[SeenEvents, Counters]:
+def _rules(config: WorkerConfig) -> RulesFile:
+    try:
+        return RulesFile(config.rules, config.dimensions, config.retention_days)
+    except RulesError as error:
+        raise InvalidRules(str(error)) from error
+
+
+def _state(
+    app: faust.App, config: WorkerConfig, memory: Memory | None
+) -> tuple[SeenEvents, Alarms, Counters]:
     if memory is not None:
-        return PlainSeen(memory, config.open_hours, _hour), PlainCounters(
-            memory, config.partitions, config.retention_days, _now_us()
+        return (
+            PlainSeen(memory, config.open_hours, _hour),
+            PlainAlarms(memory, config.partitions),
+            PlainCounters(memory, config.partitions, config.retention_days, _now_us()),
         )
     options = {"key_type": bytes, "value_type": bytes, "partitions": config.partitions}
     seen = app.tables.add(SeenTable(app, name=SEEN, **options)).configure(config.open_hours, _hour)
     counters = app.tables.add(CountersTable(app, name=COUNTERS, **options))
-    return seen, counters
+    alarms = app.tables.add(AlarmsTable(app, name=ALARMS, **options))
+    return seen, alarms, counters
 
 
 def _hour() -> int:
@@ -205,6 +251,18 @@ def _sender(topic: Any) -> Send:
         for partition, value in blocks:
             by_partition.setdefault(partition, []).append(value)
         await asyncio.gather(*(in_order(*chosen) for chosen in by_partition.items()))
+
+    return send
+
+
+def _keyed_sender(topic: Any) -> SendKeyed:
+    async def send(records: Sequence[tuple[int, bytes, bytes]]) -> None:
+        await asyncio.gather(
+            *[
+                await topic.send(key=key, value=value, partition=partition)
+                for partition, key, value in records
+            ]
+        )
 
     return send
 

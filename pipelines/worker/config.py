@@ -16,6 +16,8 @@ SEEN: Final = "seen"
 """Table of the count agent: the keys of events seen."""
 COUNTERS: Final = "counters"
 """Table of the rate agent: packed state of every (dimension, value)."""
+ALARMS: Final = "alarms"
+"""Table of the alarms: the state of every alarm key that ever fired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class TopicNames:
     recounts: str = topics.RECOUNTS
     rates: str = topics.RATES
     dead_letters: str = topics.DEAD_LETTERS
+    alarms: str = topics.ALARMS
+    alarm_orders: str = topics.ALARM_ORDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class WorkerConfig:
     """Hours behind the newest event that are open: counted as events come."""
     retention_days: int = 14
     """Days behind the newest event that counters are kept of."""
+    rules: Path | None = None
+    """TOML file of the alarms' rules, looked at again and again; None: the program's own rules."""
     replication: int = 3
     """Of changelogs that the worker has to create."""
     compression: Literal["none", "gzip", "lz4"] = "lz4"
@@ -106,7 +112,7 @@ class WorkerConfig:
 
 def changelogs(group: str = topics.WORKER_GROUP) -> tuple[str, ...]:
     """Names of the changelog topics."""
-    return tuple(changelog(table, group) for table in (SEEN, COUNTERS))
+    return tuple(changelog(table, group) for table in (SEEN, COUNTERS, ALARMS))
 
 
 def changelog(table: str, group: str = topics.WORKER_GROUP) -> str:

@@ -102,6 +102,8 @@ class Consumer(FaustConsumer):  # type: ignore[misc]
         """Finish what was begun, then forget all that was about partitions."""
         self._buffered_partitions.clear()
         await super().on_partitions_revoked(revoked)
+        # What goes on without any event, nobody has waited for yet.
+        await self.app.alarms.settled()
         self.handed.clear()
         self.app.progress.next_offsets.clear()
 

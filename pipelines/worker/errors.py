@@ -4,6 +4,7 @@ WorkerError
  ├─ TopicsError       topics are missing, or have other numbers of partitions
  ├─ BrokerUnreachable Kafka does not answer, or refuses
  ├─ UnreadableState   the state in Kafka is of a later release, or damaged
+ ├─ InvalidRules      the rules file cannot be used
  ├─ TooManyRejects    more records cannot be used than a healthy stream has
  ├─ Stalled           there is lag and no progress
  └─ Unseated          the consumer group is lost
@@ -32,6 +33,12 @@ class BrokerUnreachable(WorkerError):  # noqa: N818 - named by what it says, lik
 
 class UnreadableState(WorkerError):  # noqa: N818
     """The state in Kafka is of a later release, or damaged."""
+
+    exit_code = 4
+
+
+class InvalidRules(WorkerError):  # noqa: N818
+    """The rules file cannot be used, at the start."""
 
     exit_code = 4
 

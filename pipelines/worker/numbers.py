@@ -44,6 +44,7 @@ class Numbers:
 
     count: Steps = field(default_factory=Steps)
     rate: Steps = field(default_factory=Steps)
+    orders: Steps = field(default_factory=Steps)
     events: int = 0
     """Copies of events read by the count agent: counted, duplicates, and those of closed hours."""
     duplicates: int = 0
@@ -56,6 +57,14 @@ class Numbers:
     """Rows of `ses.rates` sent."""
     recounts_asked: int = 0
     """Requests for a recount of a key's hour."""
+    evaluations: int = 0
+    """Of alarm keys."""
+    transitions: int = 0
+    """Of alarms, sent; sent again included."""
+    alarms_open: int = 0
+    """Incidents that are open in our partitions now."""
+    rules_refused: bool = False
+    """The rules file cannot be used as it is: older rules are in force."""
     capped: Mapping[str, Capped] = field(default_factory=dict)
     """By dimension; only of dimensions that have more values than their cap."""
     lag: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pipelines.counting.days import Days
+    from pipelines.worker.alarm_step import AlarmStep
     from pipelines.worker.counters import Counters
     from pipelines.worker.numbers import Numbers
     from pipelines.worker.records import Send
@@ -41,8 +43,8 @@ class Ways:
 class RateStep:
     """Blocks of deltas and answers in; blocks of rate rows, requests for recounts and forwarded deltas out.
 
-    The order: watermarks, states, decisions of the caps, rows, requests, forwarded deltas, then (by the caller) the
-    acks. A crash before the rows finds the deltas applied, and sends the rows, asks and forwards all the same. Recounts
+    The order: watermarks, states, decisions of the caps, rows, requests, forwarded deltas, alarms, then (by the
+    caller) the acks. A crash before the rows finds the deltas applied, and does all that follows all the same. Recounts
     read from the rows which values are of `(other)`: so they are on their way before anything is asked.
     """
 
@@ -55,6 +57,7 @@ class RateStep:
         *,
         now_us: Callable[[], int],
         numbers: Numbers,
+        alarms: AlarmStep | None = None,
     ) -> None:
         self._ways = ways
         self._outlet = ways.rates
@@ -63,6 +66,7 @@ class RateStep:
         self._rejects = rejects
         self._now_us = now_us
         self._numbers = numbers
+        self._alarms = alarms
         self._caps: dict[int, tuple[Days, Caps]] = {}
         self._warned: dict[str, int] = {}
 
@@ -82,23 +86,29 @@ class RateStep:
             batch = self._read(good)
         self._numbers.rate.rejected += len(letters)
         await reject(messages, letters, self._rejects, self._outlet)
-        memory = {partition: self._counters.of(partition) for partition in {m.partition for m, _ in good}}
+        async with contextlib.nullcontext() if self._alarms is None else self._alarms.lock:
+            await self._apply(batch, {message.partition for message, _ in good})
+        self._warn()
+
+    async def _apply(self, batch: Batch, partitions: set[int]) -> None:
+        memory = {partition: self._counters.of(partition) for partition in partitions}
         caps = {partition: self._caps_of(partition, days) for partition, days in memory.items()}
         out = Rating(memory, caps, self._policy, batch).outcome()
         for records in (out.watermarks, out.states, out.caps, out.moved):
             if records:
                 await self._counters.save(records)
-        framing, partitions = self._outlet.framing, self._outlet.partitions
-        await self._outlet.send(rate_rows.encode(out.rows, partitions, framing))
-        await self._ways.requests(answers.requests(out.requests, partitions, framing))
+        framing, targets = self._outlet.framing, self._outlet.partitions
+        await self._outlet.send(rate_rows.encode(out.rows, targets, framing))
+        await self._ways.requests(answers.requests(out.requests, targets, framing))
         if out.forwards is not None:
-            await self._ways.forwards(deltas.encode(out.forwards, partitions, framing))
+            await self._ways.forwards(deltas.encode(out.forwards, targets, framing))
         self._numbers.rows += len(out.rows)
         self._numbers.recounts_asked += len(out.requests)
         await self._expire(memory)
         for partition, days in memory.items():
             caps[partition].swap(days)
-        self._warn()
+        if self._alarms is not None:
+            await self._alarms.look(batch.deltas, batch.answers)
 
     def _read(self, good: Opened) -> Batch:
         """The blocks of both kinds, by columns."""

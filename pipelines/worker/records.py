@@ -18,6 +18,9 @@ Send = Callable[[Sequence[tuple[int, bytes]]], Awaitable[None]]
 Of a partition each block is safe before the next is sent: marks say that all blocks before them were applied.
 """
 
+SendKeyed = Callable[[Sequence[tuple[int, bytes, bytes]]], Awaitable[None]]
+"""Send records (partition, key, value) to one topic, in any order; returns once the broker has them all."""
+
 
 class Event(Protocol):
     """What steps read of a Faust event."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipelines.worker.app import create_app
 from pipelines.worker.errors import WorkerError
 from pipelines.worker.gauges import gauge
+from pipelines.worker.ticking import ticking
 from pipelines.worker.topics import prepare
 from pipelines.worker.watchdog import watch
 
@@ -62,7 +63,13 @@ async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None
     app.finalize()
     tasks = [
         asyncio.create_task(work)
-        for work in (stop.wait(), _crashed(app), watch(app, app.progress, config.stall_s), gauge(app))
+        for work in (
+            stop.wait(),
+            _crashed(app),
+            watch(app, app.progress, config.stall_s),
+            gauge(app),
+            ticking(app, stop),
+        )
     ]
     start = asyncio.create_task(app.start())
     try:
@@ -72,6 +79,9 @@ async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None
         failure = app.crash_reason or _failure([start, *tasks])
     finally:
         stopping()
+        stop.set()
+    # None begins any more; what one has begun is not left half done while others get our partitions.
+    await app.alarms.settled()
     await app.stop()
     for task in (start, *tasks):
         task.cancel()

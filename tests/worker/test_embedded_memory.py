@@ -40,6 +40,9 @@ class Memory:
                 key = int.from_bytes(row["event_id"][:8], "little") & ~1 | row["tagged"]
                 yield np.array([hour]), np.array([key], dtype=np.uint64)
 
+    def machines(self) -> Iterator[tuple[str, bytes]]:
+        return iter(())
+
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         past = [hour for _, _, hour in self.rates if hour <= self.world.now_s]
         for (dimension, value, hour), row in sorted(self.rates.items()):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sockets, pytest.mark.embedded]
 
 PARTITIONS = 4
-TOPICS = ("events", "counts", "recounts", "rates", "dead_letters")
+TOPICS = ("events", "counts", "recounts", "rates", "dead_letters", "alarms", "alarm_orders")
 NOON = 1_760_011_200_000
 HOUR = NOON // 1000
 
@@ -46,6 +46,7 @@ class Remembered:
     def seen(self, since):
         keys = np.array(self.given["seen"], dtype=np.uint64)
         yield np.full(keys.size, self.given["hour"]), keys
+    def machines(self): return iter(())
     def counters(self, *_): yield from ((d, v, h, tuple(c)) for d, v, h, c in self.given["counters"])
     def last_version(self): return self.given["last_version"]
 
