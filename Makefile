@@ -11,7 +11,7 @@ KAFKA = $(BIN)/python tests/kafka_tier/apache_kafka.py
 UV_COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)
 
-.PHONY: help setup demo test test-kafka test-chaos test-differential bench lint lock clean
+.PHONY: help setup demo test test-kafka test-chaos test-differential bench bench-alarms lint lock clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-differential: $(READY) ## Count millions of events as they stream and by pl
 
 bench: $(BENCH_READY) ## Events per second and core, beside Quix Streams
 	.venv-bench/bin/python bench/run.py $(ARGS)
+
+bench-alarms: $(READY) ## How rarely alarms are wrong, how soon they are right (ARGS=--quick: in a minute)
+	$(BIN)/python bench/alarms.py $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .
