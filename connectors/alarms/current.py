@@ -14,7 +14,7 @@ from connectors.errors import ClickHouseError
 from schemas.alarms import SEVERITIES, Alarm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from connectors.clickhouse.sql import Target
 
@@ -75,11 +75,8 @@ def current(target: Target, key: str = "") -> list[Current]:
             "SELECT alarm_key, incident, argMax(operator, seq) FROM alarms WHERE cause = 'acknowledged'"
             " GROUP BY alarm_key, incident",
         )
-        by = {(name, int(incident)): operator for name, incident, operator in acks}
-        found = [
-            replace(each, acknowledged_by=by.get((each.last["alarm_key"], each.last["incident"]), ""))
-            for each in found
-        ]
+        by = {(str(name), int(incident)): str(operator) for name, incident, operator in acks}
+        found = [_acknowledged(each, by) for each in found]
     return sorted(found, key=_urgency)
 
 
@@ -124,6 +121,13 @@ def done(target: Target, key: str, order_id: str) -> Alarm | None:
         f" AND JSONExtractString(evidence, 'order_id') = {text(order_id)} ORDER BY seq LIMIT 1",
     )
     return _alarm(rows[0]) if rows else None
+
+
+def _acknowledged(each: Current, by: Mapping[tuple[str, int], str]) -> Current:
+    """With who acknowledged the incident that is open."""
+    if not each.is_open:
+        return each
+    return replace(each, acknowledged_by=by.get((each.last["alarm_key"], each.last["incident"]), ""))
 
 
 def _urgency(each: Current) -> tuple[bool, int, int, str]:
