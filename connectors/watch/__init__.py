@@ -1,0 +1,1 @@
+"""The watch: alarms that no counter gives: delivery latency, traffic that stopped, and the pipeline itself."""
