@@ -44,7 +44,7 @@ def test_check_prints_what_is_in_force(said: Any) -> None:
     assert code == 0
     assert "10 rules are in force" in error
     assert "account, tenant, campaign" in lines["complaint_rate"]
-    for cell in ("0.1 %", "0.3 %", "1 in 365 d", "336 h", "48 h", "6 h"):
+    for cell in ("0.1 %", "0.3 %", "1 in 365 d", "336 h", "48 h", "12 h"):
         assert f"  {cell}" in lines["complaint_rate"]
     assert "baseline_drift of hard_bounce_rate" in lines["hard_bounce_drift"]
     assert "for nothing" in out
