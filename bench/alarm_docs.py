@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BEGIN = "<!-- figures of make bench-alarms: begin -->"
 END = "<!-- figures of make bench-alarms: end -->"
 PLOT = "alarms-wrong-and-late.svg"
+FONT = 'font-family="sans-serif" font-size="12"'
 COLOURS = ("#0b6e4f", "#c8553d", "#e09f3e", "#7b5ea7", "#2f6690", "#8a8a8a")
 WIDTH, HEIGHT, LEFT, TOP, PANEL, DEEP = 960, 400, 60, 50, 360, 270
 
@@ -87,8 +88,7 @@ def plot(wrongs: Sequence[Wrong], delays: Sequence[Delay]) -> str:
     plain = [each for each in wrongs if each.rate == "at the limit" and each.traffic == f"{each.volume:,}/h"]
     names = list(delays[0].median)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
-        ' font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {FONT}>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
     x = scale(LEFT, PANEL, [each.volume for each in plain])

@@ -147,11 +147,14 @@ class Watched:
         )
         return advance(machine, self._rule, reading)[0]
 
-    def pages(self, candidates: NDArray[np.int64], until: float = np.inf) -> list[int]:
+    def pages(self, reached: NDArray[np.bool_], until: float = np.inf) -> list[int]:
         """The looks at which an incident opened, up to the first from `until` on.
 
-        Looked at are `candidates`, and the end of every hour while one is open.
+        As the worker does it, a key that is well is looked at when hits come to be known, here where `reached` says
+        that it may matter; and one with an incident at the end of every hour.
         """
+        known = np.unique(self._seen[self._seen < len(reached)])
+        candidates = known[reached[known]]
         found: list[int] = []
         machine, look, last = Machine(), -1, len(self._trials) - 1
         while look < last and not (found and found[-1] >= until):
@@ -174,6 +177,6 @@ def pages(found: Streams, rule: Rule, late_h: int, until: float = np.inf) -> lis
     least = rule.limits[0][1]
     reached = may_page(found, above(least), float(np.log(rule.threshold)))
     return [
-        Watched(found, key, rule, late_h).pages(row.nonzero()[0], until) if row.any() else []
+        Watched(found, key, rule, late_h).pages(row, until) if row.any() else []
         for key, row in enumerate(reached)
     ]

@@ -14,16 +14,16 @@ from pipelines.alarms.mixture import above, below
 from pipelines.alarms.reading import Reading
 from pipelines.alarms.series import HOUR_MS, HOUR_S, Series
 from pipelines.counting.bounds import clopper_pearson
-from schemas.alarms import SEVERITIES
 
 if TYPE_CHECKING:
     from pipelines.alarms.machine import Machine
-    from pipelines.alarms.rules import Rule
+    from pipelines.alarms.rule import Rule
     from schemas.alarms import Severity
 
 RECOVERY_ODDS: Final = 20.0
 """Of the time that a rate stays at its limit or above, at most one part in so many is told to be a recovery: between
 two recoveries that are none there are, in the mean, so many times `hold_hours`."""
+DRIFT: Final = "baseline_drift"
 DRIFT_H: Final = 24
 """A baseline is what is older; a drift is looked for in what is not."""
 DRIFT_FLOOR: Final = 0.1
@@ -32,17 +32,10 @@ _MOST: Final = 700.0
 """exp() of more is no number."""
 
 
-def limits(rule: Rule) -> list[tuple[Severity, float]]:
-    """The limits that a rule has, least severity first."""
-    found = ((severity, getattr(rule, severity)) for severity in SEVERITIES)
-    return [(severity, limit) for severity, limit in found if limit is not None]
-
-
 @lru_cache(maxsize=1024)
 def least_hits(rule: Rule) -> int:
     """With fewer hits than this in all its hours no key can prove anything, whatever its trials."""
-    drifts = rule.signal == "baseline_drift"
-    limit = min(limit for _, limit in limits(rule)) * (DRIFT_FLOOR if drifts else 1.0)
+    limit = rule.limits[0][1] * (DRIFT_FLOOR if rule.signal == DRIFT else 1.0)
     mixture = above(limit)
     weights = np.log(mixture.weights * max(rule.slow_hours, 1))
     hits = 1
@@ -54,12 +47,14 @@ def least_hits(rule: Rule) -> int:
 class Detector:
     """Of the hours a key has; all of the last `rule.slow_hours` have to be among them.
 
-    What it says of an instant rests on the cohort hours that begin before it. It is cheap to ask again.
+    What it says of an instant rests on the cohort hours that begin before it. Evidence comes with hits: a key without
+    an incident need only be looked at when some come.
     """
 
     __slots__ = (
         "_above",
         "_candidates",
+        "_drifts",
         "_late_s",
         "_limits",
         "_log_threshold",
@@ -73,8 +68,9 @@ class Detector:
         self._rule = rule
         self._series = series
         self._late_s = max(late_h, 1) * HOUR_S
-        self._slow_s = (DRIFT_H if rule.signal == "baseline_drift" else rule.slow_hours) * HOUR_S
-        self._limits = limits(rule)
+        self._drifts = rule.signal == DRIFT
+        self._slow_s = (DRIFT_H if self._drifts else rule.slow_hours) * HOUR_S
+        self._limits = rule.limits
         self._log_threshold = math.log(rule.threshold)
         self._above: dict[float, Evidence] = {}
         self._candidates: dict[int, list[int]] = {}
@@ -98,50 +94,55 @@ class Detector:
         """What is known at `time_ms`, event time, of a key whose alarm is as `machine` says."""
         end = self._series.before(time_ms)
         now = (-(-time_ms // HOUR_MS) - 1) * HOUR_S
-        tested = self._tested(now)
+        last_hit = self._series.last_hit(end)
+        anchor = last_hit // 1000 - HOUR_S if self._drifts and last_hit else now
+        tested = self._tested(anchor)
         if not end or not tested:
-            return Reading(time_ms)
+            return Reading(time_ms, last_hit=last_hit)
         sums: list[Sum] = []
         for _, limit in tested:
-            sums.append(self._above_of(limit).at(end, self._first(machine.since, now)))
+            sums.append(self._above_of(limit).at(end, self._first(machine.since, anchor)))
             if sums[-1].log < self._log_threshold:
                 break
         proven = sum(each.log >= self._log_threshold for each in sums)
         told = max(proven - 1, 0)
         least = tested[0][1]
-        relapsed = machine.state == "recovering" and self._relapsed(machine, least, end, now)
+        relapsed = machine.state == "recovering" and self._relapsed(machine, least, end, anchor)
         clean = self._clean_since(machine, least, now) if machine.state == "firing" else None
         return Reading(
             time_ms,
             proven=tested[told][0] if proven else None,
             relapsed=relapsed,
             clean_since=clean,
-            last_hit=self._series.last_hit(end),
+            last_hit=last_hit,
             limit=tested[told][1],
             e_value=math.exp(min(sums[told].log, _MOST)),
             **self._measured(sums[told], end, now, in_full=bool(proven) or machine.is_open),
         )
 
-    def _tested(self, now: int) -> list[tuple[Severity, float]]:
-        """The limits that the rule's severities have at `now`; that of a drift moves."""
-        if self._rule.signal != "baseline_drift":
-            return self._limits
-        return [
-            (severity, base) for severity, limit in self._limits if (base := self._baseline(limit, now)) < 1
-        ]
+    def _tested(self, anchor: int) -> tuple[tuple[Severity, float], ...]:
+        """The limits that the rule's severities have.
 
-    def _baseline(self, limit: float, now: int) -> float:
+        That of a drift moves. It is that of `anchor`, the latest hour with a hit: so a drift is proven by a hit, if at
+        all, and not by the mere passing of time, in which a key that is well is not looked at.
+        """
+        if not self._drifts:
+            return self._limits
+        moved = ((severity, self._baseline(limit, anchor)) for severity, limit in self._limits)
+        return tuple((severity, base) for severity, base in moved if base < 1.0)
+
+    def _baseline(self, limit: float, anchor: int) -> float:
         """The upper limit of the rate of what is older than a day; 1: there is nothing older."""
-        old = int(self._series.hours.searchsorted(now - (DRIFT_H - 1) * HOUR_S))
+        old = int(self._series.hours.searchsorted(anchor - (DRIFT_H - 1) * HOUR_S))
         hits, trials = self._series.hits[:old].sum(), self._series.trials[:old].sum()
         if not trials:
             return 1.0
         _, high = clopper_pearson(np.array([hits]), np.array([trials]))
         return max(float(high[0]), limit * DRIFT_FLOOR)
 
-    def _first(self, since: int, now: int) -> int:
-        """The first hour that counts as a start."""
-        return max(since or int(self._series.hours[0]), now + HOUR_S - self._slow_s)
+    def _first(self, since: int, last: int) -> int:
+        """The first hour that counts as a start, where `last` is the last."""
+        return max(since or int(self._series.hours[0]), last + HOUR_S - self._slow_s)
 
     def _above_of(self, limit: float) -> Evidence:
         if (found := self._above.get(limit)) is None:
@@ -154,7 +155,7 @@ class Detector:
             series = self._series
             if not self._limits or int(series.hits.sum()) < least_hits(self._rule):
                 found = []
-            elif self._rule.signal == "baseline_drift":
+            elif self._drifts:
                 found = series.hours[(series.hits > 0) & (series.hours >= since)].tolist()
             else:
                 least = self._above_of(self._limits[0][1])
@@ -162,14 +163,14 @@ class Detector:
             self._candidates[since] = found
         return found
 
-    def _relapsed(self, machine: Machine, limit: float, end: int, now: int) -> bool:
-        found = self._above_of(limit).at(end, self._first(machine.clean_since, now))
+    def _relapsed(self, machine: Machine, limit: float, end: int, anchor: int) -> bool:
+        found = self._above_of(limit).at(end, self._first(machine.clean_since, anchor))
         return found.log >= self._log_threshold / 2.0
 
     def _clean_since(self, machine: Machine, limit: float, now: int) -> int | None:
         """The hour since which the rate is proven to be below `limit`, by cohorts whose hits have come."""
         mature = int(self._series.hours.searchsorted(now + HOUR_S - self._late_s, side="right"))
-        first = self._first(machine.entered // HOUR_MS * HOUR_S, now)
+        first = max(machine.entered // HOUR_MS, now // HOUR_S + 1 - self._rule.slow_hours) * HOUR_S
         found = Evidence(self._series, below(limit)).at(mature, first)
         if found.log < math.log(RECOVERY_ODDS * max(self._rule.hold_hours, 1.0)):
             return None
