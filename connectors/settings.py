@@ -16,6 +16,8 @@ from msgspec import Meta, Struct, field
 from connectors.errors import SettingsError
 from connectors.notify.settings import Notify
 from connectors.notify.settings import check as check_notify
+from connectors.response.settings import Response
+from connectors.response.settings import check as check_response
 from connectors.secret import Secret as Secret  # noqa: PLC0414 - it is taken from here
 from schemas.counters import DIMENSIONS, is_dimension
 
@@ -177,6 +179,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     postmaster: Postmaster = Postmaster()
     alarms: Alarms = Alarms()
     notify: Notify = Notify()
+    response: Response = Response()
     embedded: Embedded = Embedded()
     metrics: Metrics = Metrics()
 
@@ -262,6 +265,7 @@ def _check(settings: Settings) -> None:
     if counting.open_hours >= counting.retention_days * 24:
         raise SettingsError("counting.open_hours must be less than counting.retention_days: raise the latter")
     check_notify(settings.notify)
+    check_response(settings.response)
     http = settings.bridge.http
     if bool(http.tls_certificate) != bool(http.tls_key):
         raise SettingsError(

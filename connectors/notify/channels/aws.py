@@ -25,7 +25,7 @@ from connectors.notify.channels.http import CONNECT_S, retry_after
 from connectors.notify.page import NotDelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from connectors.notify.channels.place import Place
 
@@ -55,14 +55,36 @@ _NOT_SENT: Final = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectio
 class AwsCaller:
     """Calls one service; makes its client when it is first needed, since that may ask for credentials."""
 
-    def __init__(self, place: Place, service: str, region: str = "") -> None:
-        self._access = Access(place.region or region, place.role_arn, place.endpoint_url)
+    def __init__(
+        self, service: str, access: Access, timeout_s: float, operations: Collection[str] = ()
+    ) -> None:
+        """Connects nowhere yet.
+
+        Args:
+            service: as boto3 has it, such as `sns`.
+            access: how it is reached.
+            timeout_s: for a call.
+            operations: AWS's names of all that may be called; none: anything. Whatever else somebody should come to
+                call one day does not leave this machine.
+        """
+        self._access = access
         self._service = service
-        self._timeout_s = place.timeout_s
+        self._timeout_s = timeout_s
+        self._operations = frozenset(operations)
         self._client: Any = None
 
     def call(self, operation: str, what: str, **fields: Any) -> str:
-        """Call an operation once; gives the id of the message that it made.
+        """Call an operation that sends something; gives the id of the message that it made.
+
+        As `ask` otherwise.
+        """
+        answer = self.ask(operation, what, **fields)
+        if not answer.get("MessageId"):
+            raise NotDelivered(f"{what} gave no whole answer", unknown=True)
+        return str(answer["MessageId"])
+
+    def ask(self, operation: str, what: str, **fields: Any) -> dict[str, Any]:
+        """Call an operation once. Empty: an answer that could not be read.
 
         Args:
             operation: as the client has it, such as `publish`.
@@ -71,6 +93,7 @@ class AwsCaller:
 
         Raises:
             NotDelivered: AWS refuses, or nobody knows.
+            PermissionError: it is none of the operations that may be called.
         """
 
         def ask() -> dict[str, Any]:
@@ -80,14 +103,11 @@ class AwsCaller:
             return answer
 
         try:
-            answer = within(self._timeout_s, ask, what)
+            return within(self._timeout_s, ask, what)
         except ResponseParserError:
-            answer = {}
+            return {}
         except (BotoCoreError, ClientError, SourceError, ValueError) as error:
             raise refusal(error, what) from None
-        if not answer.get("MessageId"):
-            raise NotDelivered(f"{what} gave no whole answer", unknown=True)
-        return str(answer["MessageId"])
 
     def close(self) -> None:
         """Let go of connections."""
@@ -104,7 +124,20 @@ class AwsCaller:
         )
         # The service is a variable, so no overload of the stubs applies.
         make: Any = session(self._access).client
-        return make(self._service, endpoint_url=self._access.endpoint_url or None, config=config)
+        client = make(self._service, endpoint_url=self._access.endpoint_url or None, config=config)
+        if self._operations:
+            client.meta.events.register(f"before-call.{self._service}", self._allow)
+        return client
+
+    def _allow(self, model: Any, **_: Any) -> None:
+        if model.name not in self._operations:
+            raise PermissionError(f"{model.name} of {self._service} is not among what may be called here")
+
+
+def caller_of(place: Place, service: str, region: str = "") -> AwsCaller:
+    """The caller of a route."""
+    access = Access(place.region or region, place.role_arn, place.endpoint_url)
+    return AwsCaller(service, access, place.timeout_s)
 
 
 def within(seconds: float, ask: Callable[[], dict[str, Any]], what: str) -> dict[str, Any]:
@@ -135,6 +168,13 @@ def within(seconds: float, ask: Callable[[], dict[str, Any]], what: str) -> dict
     return answers[0]
 
 
+class Refused(NotDelivered):
+    """AWS answered, and not as wished."""
+
+    code: str = ""
+    """AWS's word for it, such as `NotFoundException`."""
+
+
 def refusal(error: BaseException, what: str) -> NotDelivered:
     """What an error of boto3's means for a delivery."""
     sentence = str(source_error(error, what))
@@ -147,4 +187,11 @@ def refusal(error: BaseException, what: str) -> NotDelivered:
     # botocore writes header names in lower case.
     headers = {name.title(): value for name, value in told.get("HTTPHeaders", {}).items()}
     passing = error_code(error) in _PASSING or not 400 <= status < 500 or status in {408, 429}  # noqa: PLR2004
-    return NotDelivered(sentence, retry_after_s=retry_after(headers, datetime.now(UTC)), for_good=not passing)
+    refused = Refused(
+        sentence,
+        retry_after_s=retry_after(headers, datetime.now(UTC)),
+        for_good=not passing,
+        unknown=status >= 500,  # noqa: PLR2004
+    )
+    refused.code = error_code(error)
+    return refused

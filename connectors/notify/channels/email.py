@@ -15,7 +15,7 @@ import html
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.notify.channels.aws import AwsCaller
+from connectors.notify.channels.aws import caller_of
 from connectors.notify.channels.place import link_of, needs, refuse
 from connectors.notify.channels.texts import cut, cut_bytes
 
@@ -57,7 +57,7 @@ class Email:
                 if not _ADDRESS.fullmatch(address):
                     refuse(place, field, f"has something that is no address: {address!r}")
         self._place = place
-        self._caller = AwsCaller(place, "sesv2")
+        self._caller = caller_of(place, "sesv2")
 
     def send(self, page: Page) -> str:
         """Send it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.notify.channels.aws import AwsCaller
+from connectors.notify.channels.aws import caller_of
 from connectors.notify.channels.place import link_of, needs, refuse
 from connectors.notify.channels.texts import cut_bytes, message_id, short_key
 
@@ -45,7 +45,7 @@ class Sns:
             refuse(place, "topic_arn", "must be the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME")
         self._place = place
         self._fifo = arn[2] is not None
-        self._caller = AwsCaller(place, "sns", arn[1])
+        self._caller = caller_of(place, "sns", arn[1])
 
     def send(self, page: Page) -> str:
         """Publish it.
