@@ -26,11 +26,11 @@ ALARM_ORDERS: Final = "ses.alarm-orders"
 """Blocks of one `AlarmOrder`, partitioned like `ALARMS`."""
 
 ALARM_ACTIONS: Final = "ses.alarm-actions"
-"""Blocks of `AlarmAction`, partitioned like `ALARMS`."""
+"""Blocks of one `AlarmAction`, partitioned like `ALARMS` and compacted by the Kafka key, which is the action's id."""
 
 ALL: Final = (EVENTS, COUNTS, RECOUNTS, RATES, DEAD_LETTERS, ALARMS, ALARM_ORDERS, ALARM_ACTIONS)
 
-COMPACTED: Final = frozenset({ALARMS})
+COMPACTED: Final = frozenset({ALARMS, ALARM_ACTIONS})
 """Topics of which only the last record of a key needs to be kept."""
 
 WORKER_GROUP: Final = "ses-streams-rates"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from connectors.cli.context import embedded, is_production, notice, signals
+from connectors.cli.notify import channels_of
 from connectors.cli.part import COMMAND
 from connectors.embedded import broker
 from connectors.embedded.supervisor import Plan, Supervisor
@@ -84,7 +85,14 @@ def held(directory: DataDirectory, settings: Settings) -> Iterator[Settings]:
 def supervise(
     directory: DataDirectory, settings: Settings, listener: Listener, tasks: dict[str, Any] | None = None
 ) -> Supervisor:
-    """A supervisor of a held directory; run it with `run_until_stopped`."""
+    """A supervisor of a held directory; run it with `run_until_stopped`.
+
+    Raises:
+        SettingsError: when a route of `notify` cannot be used.
+    """
+    if settings.notify.routes:
+        # Before anything starts: the part that delivers alarms starts last.
+        channels_of(settings.notify)
     limit = settings.embedded.broker_limit_mb * 1_000_000
     return Supervisor(Plan(directory, settings, COMMAND, tasks or {}, limit), listener)
 

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     ("bridge", "bridge", "read the configured sources into Kafka"),
     ("worker", "worker", "count: the Faust application"),
     ("sink", "sink", "write results from Kafka to ClickHouse"),
+    ("notify", "notify", "deliver alarms: to Alertmanager, PagerDuty, Slack, SNS, e-mail, webhooks"),
     ("migrate", "migrate", "bring ClickHouse to the newest schema and create the topics"),
     (
         "rebuild",

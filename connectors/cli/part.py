@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from connectors.cli.relay import Relay
     from connectors.clickhouse.sink import Sink
     from connectors.embedded.outside import Config
-    from connectors.metrics.readings import Read
+    from connectors.metrics.readings import Read, Sample
     from connectors.settings import Settings
     from connectors.sources.replay import Progress
     from pipelines.worker.numbers import Numbers
@@ -37,15 +37,19 @@ _DRAIN_S: Final = 4.0
 _POLL_S: Final = 0.05
 _PROGRESS_S: Final = 0.25
 _TROUBLE_S: Final = 0.5
-_PLACES: Final = ("bridge", "worker", "sink")
+_TELLING_S: Final = 2.0
+"""How long a stop waits for what routes are delivering; the supervisor waits five."""
+_LANDED_S: Final = 1.5
+_PLACES: Final = ("bridge", "worker", "sink", "notify")
 """By how many ports each part's metrics are beyond the one that is set."""
 
 
 def sink(outside: Outside) -> None:
-    """Holds ClickHouse: migrates, repairs, opens the door, then consumes, with the recounter beside it.
+    """Holds ClickHouse: migrates, repairs, opens the door, then consumes, with recounter and explainer beside it.
 
     Creates the topics before all that.
     """
+    from connectors.alarms.explainer import Explainer
     from connectors.cli.beside import beside
     from connectors.cli.known import known
     from connectors.cli.postmaster import start_daily
@@ -55,7 +59,7 @@ def sink(outside: Outside) -> None:
     from connectors.clickhouse.sink import Sink
     from connectors.clickhouse.sql import Through
     from connectors.kafka import ensure_topics
-    from connectors.metrics.readings import of_recounter, of_sink
+    from connectors.metrics.readings import of_explainer, of_recounter, of_sink
 
     config = outside.configured()
     settings = config.resolved()
@@ -73,9 +77,17 @@ def sink(outside: Outside) -> None:
     consumer = Sink(settings.kafka, client)
     _end_when_full(outside, consumer, Path(config.directory))
     recounting = recounter.Recounter(settings.kafka, lambda: answers.connect(dsn), policy=recounter.EMBEDDED)
+    explaining = Explainer(settings.kafka, lambda: open_client(dsn))
+
+    def read() -> Iterator[Sample]:
+        yield from of_sink(consumer.numbers)
+        yield from of_recounter(recounting.numbers)
+        yield from of_explainer(explaining.numbers)
+
     with (
-        _figures(settings, "sink", lambda: (*of_sink(consumer.numbers), *of_recounter(recounting.numbers))),
+        _figures(settings, "sink", read),
         beside(recounting, outside.stop, "recounter"),
+        beside(explaining, outside.stop, "explainer"),
     ):
         consumer.run(outside.stop)
     if outside.drained:
@@ -125,6 +137,49 @@ def worker(outside: Outside) -> None:
         code = run_worker(replace(told, batch_bytes=0), memory, watched)
     if code:
         sys.exit(code)
+
+
+def notify(outside: Outside) -> None:
+    """Delivers alarms, with ClickHouse for a memory."""
+    from connectors.cli.notify import channels_of, companions_of
+    from connectors.clickhouse.landing import Retry, Stopped
+    from connectors.clickhouse.patience import Patience
+    from connectors.clickhouse.sql import Through
+    from connectors.metrics.readings import of_notifier
+    from connectors.notify.notifier import Notifier, Policy
+    from connectors.notify.past import from_clickhouse
+
+    config = outside.configured()
+    settings = config.resolved()
+    target = Through(config.door, config.token)
+    patience = Patience(outside.stop, Retry())
+    notifier = Notifier(
+        settings.kafka,
+        settings.notify,
+        channels_of(settings.notify),
+        past=lambda: patience(lambda: from_clickhouse(target)),
+        policy=Policy(stop_s=_TELLING_S, companions_s=0.5),
+    )
+    notifier.accompany(companions_of(settings, target, notifier.failures))
+    with (
+        _figures(settings, "notify", lambda: of_notifier(notifier, time.time())),
+        suppress(Stopped),
+    ):
+        notifier.run(outside.stop)
+    _await_landed(settings, notifier.actions_end)
+
+
+def _await_landed(settings: Settings, ends: dict[int, int]) -> None:
+    """Wait a little until what was told is in ClickHouse, for the broker forgets it."""
+    from connectors.kafka import Positions
+    from schemas import topics
+
+    deadline = time.monotonic() + _LANDED_S
+    with closing(Positions(settings.kafka)) as positions:
+        while ends and time.monotonic() < deadline:
+            landed = positions.committed(topics.SINK_GROUP, topics.ALARM_ACTIONS)
+            ends = {place: end for place, end in ends.items() if landed.get(place, 0) < end}
+            time.sleep(_POLL_S)
 
 
 def bridge(outside: Outside) -> None:
@@ -231,7 +286,7 @@ def _facts(progress: Progress) -> dict[str, Any]:
     return {name: getattr(progress, name) for name in type(progress).__slots__}
 
 
-PARTS: Final = {"sink": sink, "worker": worker, "bridge": bridge}
+PARTS: Final = {"sink": sink, "worker": worker, "bridge": bridge, "notify": notify}
 
 
 def main() -> None:

@@ -112,7 +112,8 @@ def _of_our_own(
     with held(directory, settings) as complete:
         final = _without_sources(complete) if once else with_http(complete, None)
         listener = Ours(directory, tally, once=once)
-        supervisor = supervise(directory, final, listener, {"sources": sources})
+        # Whatever there is to tell of, the next `up` tells.
+        supervisor = supervise(directory, final, listener, {"sources": sources, "notify": not once})
         listener.supervisor = supervisor
         run_until_stopped(supervisor)
     if not listener.line:

@@ -7,14 +7,15 @@ remembered"), so there is one way to recover, and it is the way to start:
     sink: create the topics, open ClickHouse, migrate, repair, open its door; ready
     worker: read its memory from ClickHouse; ready
     bridge: begin to read sources; ready
+    notify: starts now, for nobody waits for it
     … until a part dies, or somebody wants to stop
-    stop the bridge, which drains; then worker, sink, broker
+    stop the bridge, which drains; then worker, notify, sink, broker
 
 A broker that has grown too large is replaced without stopping the bridge, which keeps its place in what it
 reads:
 
     the bridge holds its sources back and drains
-    stop worker, sink, broker; start broker, sink and worker as above
+    stop worker, notify, sink, broker; start broker, sink, worker and notify as above
     the bridge is told where they are, and lets its sources go on
 """
 
@@ -47,7 +48,7 @@ _RAPID_FAILURES: Final = 6
 _BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
 _DRAIN_S: Final = 8.0
 _TERM_S: Final = 5.0
-_BEHIND_BRIDGE: Final = ("worker", "sink", "broker")
+_BEHIND_BRIDGE: Final = ("worker", "notify", "sink", "broker")
 """What is stopped after the bridge, in this order."""
 _TICK_S: Final = 0.05
 _HOUSEKEEPING_S: Final = 2.0
@@ -98,7 +99,7 @@ class Plan:
     part: tuple[str, ...]
     """The program that is a part of ours; its name and how to report are appended (see `Child`)."""
     tasks: dict[str, Any] = field(default_factory=dict)
-    """What else the parts are told: what to replay."""
+    """What else the parts are told: what to replay; whether alarms are delivered (`notify`; not set: they are)."""
     broker_limit: int = BROKER_LIMIT
 
 
@@ -149,7 +150,13 @@ class Supervisor:
         bridge = self._spawn("bridge", list(self._plan.part))
         config = self._start_behind_bridge()
         bridge.tell(config)
-        return self._publish(config, self._ready(bridge).get("http", ""))
+        http = self._ready(bridge).get("http", "")
+        self._start_notify(config)
+        return self._publish(config, http)
+
+    def _start_notify(self, config: dict[str, Any]) -> None:
+        if self._plan.tasks.get("notify", True):
+            self._spawn("notify", list(self._plan.part)).tell(config)
 
     def _start_behind_bridge(self) -> dict[str, Any]:
         """Broker, sink and worker; the configuration of the bridge before them."""
@@ -256,6 +263,7 @@ class Supervisor:
         told = {name: config[name] for name in ("broker", "door", "token")}
         self._bridge().tell({"recycle": False, **told})
         self._ready(self._bridge())
+        self._start_notify(config)
         return self._publish(config, endpoints.http)
 
     def _bridge(self) -> Child:

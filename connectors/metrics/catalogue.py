@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Process = Literal["bridge", "worker", "sink"]
+Process = Literal["bridge", "worker", "sink", "notify"]
 Kind = Literal["counter", "gauge", "summary", "histogram"]
 
 PREFIX: Final = "ses_streams_"
@@ -281,7 +281,95 @@ _SINK: Final = (
         "any: `ses-streams dead-letters list --stage recount`",
     ),
 )
-METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK)
+_NOTIFY: Final = (
+    Metric(
+        "notify_messages",
+        "notify",
+        "counter",
+        "messages",
+        "about alarms (outcome: delivered, failed, skipped), and tries that are repeated (retried)",
+        "failed grows: a page was given up; `alarm_actions` has the receiver's words",
+        ("route", "outcome"),
+    ),
+    Metric(
+        "notify_retrying",
+        "notify",
+        "gauge",
+        "messages",
+        "that were tried and are not delivered yet",
+        "above 0 for minutes: the route's endpoint is away or refuses; notify's log has its words",
+        ("route",),
+    ),
+    Metric(
+        "notify_oldest_undelivered_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "that the oldest message which may be delivered is not",
+        "minutes: see notify_retrying for the route",
+    ),
+    Metric(
+        "notify_route_failing_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "since the first failure after a route's last delivery; 0: none",
+        "minutes: nobody is told by that route; `ses-streams notify --test ROUTE` says why",
+        ("route",),
+    ),
+    Metric(
+        "notify_companion_failures",
+        "notify",
+        "counter",
+        "failures",
+        "of what runs beside the delivery (the watch, the response), each of which starts it again",
+        "grows: notify's log has the traceback",
+        ("companion",),
+    ),
+)
+_EXPLAINER: Final = (
+    Metric(
+        "sink_alarms_explained",
+        "sink",
+        "counter",
+        "transitions",
+        "of alarms sent again with what drives them",
+        "none by itself",
+    ),
+    Metric(
+        "sink_alarms_unexplained",
+        "sink",
+        "counter",
+        "transitions",
+        "of alarms sent again with why nothing is known of what drives them",
+        "grows: the evidence of the alarm says why; where ClickHouse refused, so does the sink's log",
+    ),
+    Metric(
+        "sink_alarms_unlanded",
+        "sink",
+        "counter",
+        "times",
+        "that alarms were explained though not all events had landed",
+        "grows: the sink is behind; see sink_lag_records",
+    ),
+    Metric(
+        "sink_alarms_waiting",
+        "sink",
+        "gauge",
+        "transitions",
+        "of alarms that wait to be explained",
+        "hundreds for minutes: ClickHouse is slow or away, and pages go out without drivers",
+    ),
+    Metric(
+        "sink_alarm_explanation_seconds",
+        "sink",
+        "gauge",
+        "s",
+        "from when the oldest of the alarms explained last was written until it was explained",
+        "above 10: pages go out before it (notify.evidence_wait_s); give ClickHouse more cores",
+    ),
+)
+METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *_NOTIFY)
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

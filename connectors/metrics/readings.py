@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from connectors.alarms.explainer import Numbers as ExplainerNumbers
     from connectors.bridge import Bridge
     from connectors.clickhouse.latency import Latencies
     from connectors.clickhouse.recounter import Numbers as RecounterNumbers
     from connectors.clickhouse.sink import Numbers as SinkNumbers
+    from connectors.notify.notifier import Notifier
     from connectors.sources.numbers import Numbers as SourceNumbers
     from pipelines.worker.numbers import Numbers as WorkerNumbers
 
@@ -92,6 +94,30 @@ def of_recounter(numbers: RecounterNumbers) -> Iterator[Sample]:
     yield Sample("sink_recounts", numbers.answers)
     yield Sample("sink_recount_seconds", numbers.seconds)
     yield Sample("sink_recount_rejected", numbers.letters)
+
+
+def of_notifier(notifier: Notifier, now: float) -> Iterator[Sample]:
+    """Of a notifier; `now`: seconds since the epoch."""
+    if (numbers := notifier.numbers) is not None:
+        for (route, outcome), count in sorted(numbers.outcomes.items()):
+            yield Sample("notify_messages", count, (route, outcome))
+        for route, count in sorted(numbers.retrying.items()):
+            yield Sample("notify_retrying", count, (route,))
+        yield Sample("notify_oldest_undelivered_seconds", numbers.oldest_s)
+    failing = {each.route: max(0.0, now - each.since / 1000) for each in notifier.failures()}
+    for route in notifier.routes:
+        yield Sample("notify_route_failing_seconds", failing.get(route, 0.0), (route,))
+    for name, count in notifier.companion_failures.items():
+        yield Sample("notify_companion_failures", count, (name,))
+
+
+def of_explainer(numbers: ExplainerNumbers) -> Iterator[Sample]:
+    """Of the explainer beside a sink."""
+    yield Sample("sink_alarms_explained", numbers.explained)
+    yield Sample("sink_alarms_unexplained", numbers.unexplained)
+    yield Sample("sink_alarms_unlanded", numbers.unlanded)
+    yield Sample("sink_alarms_waiting", numbers.waiting)
+    yield Sample("sink_alarm_explanation_seconds", numbers.lag_s)
 
 
 def _spread(latencies: Latencies) -> Spread:

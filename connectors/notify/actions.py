@@ -30,6 +30,7 @@ LOG: Final = logging.getLogger(__name__)
 _AGAIN_S: Final = 1.0
 _LONGEST_DETAIL: Final = 1000
 _POLL_S: Final = 0.01
+_LETTER_S: Final = 30
 
 
 class Log(Protocol):
@@ -116,10 +117,14 @@ class ActionLog:
             self._send(sent)
 
     def letter(self, letter: DeadLetter) -> None:
-        """Write a dead letter; it is durable once `flush` has returned."""
-        self._producer.send(
-            topics.DEAD_LETTERS, value=encode("dead_letter", [letter], self._framing), partition=0
-        )
+        """Write a dead letter, and wait until it is durable.
+
+        Raises:
+            BrokerError: it is not.
+        """
+        value = encode("dead_letter", [letter], self._framing)
+        with sentences(self._settings):
+            self._producer.send(topics.DEAD_LETTERS, value=value, partition=0).get(timeout=_LETTER_S)
 
     def flush(self, patience_s: float) -> bool:
         """Wait until all is durable; False when it is not in time."""

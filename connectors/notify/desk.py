@@ -114,13 +114,12 @@ class Desk:
         with suppress(Empty):
             while True:
                 self._take(self._outcomes.get_nowait())
-        if not begin:
-            return
         now = self._monotonic()
         for name in [name for name, at in self._look.items() if at <= now]:
-            self._plan(self._keys[name], now)
-        for route in self._routes.values():
-            self._dispatch(route, now)
+            self._plan(self._keys[name], now, begin=begin)
+        if begin:
+            for route in self._routes.values():
+                self._dispatch(route, now)
         self._measure()
 
     def forget(self) -> None:
@@ -137,9 +136,9 @@ class Desk:
         for route in self._routes.values():
             route.carrier.close()
 
-    def _plan(self, key: Key, now: float) -> None:
+    def _plan(self, key: Key, now: float, *, begin: bool) -> None:
         """See what each route is to be told of a key; none anything: it is settled."""
-        waits = [self._plan_for(route, key, now) for route in self._routes.values()]
+        waits = [self._plan_for(route, key, now, begin=begin) for route in self._routes.values()]
         if any(waits) or self._log.outstanding(key.name):
             self._look[key.name] = now + self._policy.look_again_s * any(waits)
             return
@@ -154,7 +153,7 @@ class Desk:
                 if not kept:
                     del route.told[key.name]
 
-    def _plan_for(self, route: RouteState, key: Key, now: float) -> bool:
+    def _plan_for(self, route: RouteState, key: Key, now: float, *, begin: bool) -> bool:
         """Whether there is something to wait for."""
         attempt = route.attempts.get(key.name)
         if attempt is not None and attempt.flying:
@@ -174,6 +173,8 @@ class Desk:
                 attempt.hold(now + self._policy.look_again_s)
             return True
         if attempt is None:
+            if not begin:
+                return True
             attempt = route.attempts[key.name] = self._attempt(route, key, found, now)
         attempt.due = found
         return True

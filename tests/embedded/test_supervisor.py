@@ -70,7 +70,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("victim", ["broker", "sink", "worker", "bridge"])
+@pytest.mark.parametrize("victim", ["broker", "sink", "worker", "bridge", "notify"])
 def test_one_death_ends_all_and_a_new_generation_starts(tmp_path: Path, victim: str) -> None:
     watcher = Watcher()
     supervisor = make(tmp_path, watcher)
@@ -108,7 +108,7 @@ def test_a_full_broker_is_replaced_and_the_bridge_goes_on(tmp_path: Path) -> Non
     supervisor.run()
     first, second, third = watcher.generations
     assert first.pids["bridge"] == second.pids["bridge"] == third.pids["bridge"]
-    for name in ("broker", "sink", "worker"):
+    for name in ("broker", "sink", "worker", "notify"):
         assert len({each.pids[name] for each in watcher.generations}) == 3
     assert [each.generation for each in watcher.generations] == [1, 2, 3]
     assert published == [third]
@@ -180,7 +180,7 @@ make(Path({str(tmp_path)!r}), Watcher(lambda e: print(*e.pids.values(), flush=Tr
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
         pids = [int(pid) for pid in supervisor.stdout.readline().split()]
-        assert len(pids) == 4
+        assert len(pids) == 5
         supervisor.kill()
     assert all(gone(pid) for pid in pids)
     assert (tmp_path / "instance.json").exists(), "it had no chance to remove it"
