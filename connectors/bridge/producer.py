@@ -79,14 +79,16 @@ class KafkaBlocks:
         block: bytes,
         sent: Callable[[int], None],
         failed: Callable[[Exception], None],
+        *,
+        key: bytes | None = None,
     ) -> None:
-        """Send one block; `sent` gets the offset it was stored at.
+        """Send one block; `sent` gets the offset it was stored at. A topic that is compacted wants a key.
 
         Raises:
             BrokerError: when it cannot even be tried; then neither callback is called.
         """
         with sentences(self._settings):
-            future = self._producer.send(topic, value=block, partition=partition)
+            future = self._producer.send(topic, value=block, key=key, partition=partition)
         future.add_callback(lambda stored: sent(stored.offset))
         future.add_errback(lambda error: failed(broker_error(error, self._settings)))
 

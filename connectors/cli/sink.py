@@ -1,4 +1,4 @@
-"""`sink`: results from Kafka to ClickHouse, and recounts of closed hours back."""
+"""`sink`: results from Kafka to ClickHouse; recounts of closed hours, and what drives alarms, back."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write until stopped; what is gathered by then still lands."""
+    from connectors.alarms.explainer import Explainer
     from connectors.cli.beside import beside
     from connectors.cli.wiring import framing_of
     from connectors.clickhouse import answers
     from connectors.clickhouse.client import open_client
     from connectors.clickhouse.recounter import Recounter
     from connectors.clickhouse.sink import Sink
-    from connectors.metrics.readings import of_recounter, of_sink
+    from connectors.metrics.readings import of_explainer, of_recounter, of_sink
     from connectors.metrics.serving import serving
 
     settings = logged(args)
@@ -33,17 +34,20 @@ def run(args: argparse.Namespace) -> int:
     client = open_client(dsn)
     framing = framing_of(settings)
     recounter = Recounter(settings.kafka, lambda: answers.connect(dsn), framing=framing)
+    explainer = Explainer(settings.kafka, lambda: open_client(dsn), framing=framing)
     sink = Sink(settings.kafka, client, framing=framing)
 
     def read() -> Iterator[Sample]:
         yield from of_sink(sink.numbers)
         yield from of_recounter(recounter.numbers)
+        yield from of_explainer(explainer.numbers)
 
     try:
         with (
             until_signalled() as stop,
             serving(settings.metrics.bind, read),
             beside(recounter, stop, "recounter"),
+            beside(explainer, stop, "explainer"),
         ):
             sink.run(stop)
     finally:

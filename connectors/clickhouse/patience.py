@@ -25,9 +25,10 @@ T = TypeVar("T")
 class Patience:
     """For one thread at a time; `trouble` may be read by any."""
 
-    def __init__(self, stop: threading.Event, retry: Retry) -> None:
+    def __init__(self, stop: threading.Event, retry: Retry, what: str = "a recount") -> None:
         self._stop = stop
         self._retry = retry
+        self._what = what
         self.trouble = ""
         """What was said last, while there is no answer; else empty."""
 
@@ -44,7 +45,7 @@ class Patience:
             except _AWAY as error:
                 self.trouble = sentence(error)
                 pause = self._retry.pause(attempt)
-                LOG.warning("a recount has to wait, again in %.1f s: %s", pause, self.trouble)
+                LOG.warning("%s has to wait, again in %.1f s: %s", self._what, pause, self.trouble)
                 if self._stop.wait(pause):
                     raise Stopped from error
                 attempt += 1
