@@ -255,15 +255,18 @@ class Drain:
 
     In stages, each of which takes the ends of its topics once the stage before has passed, because what a
     group has read, it has written on: the worker has read the events; then the counts it made of them, and the
-    recounter what it was asked for, in rounds until one brings nothing new; then the sink has read all it reads.
+    recounter what it was asked for, in rounds until one brings nothing new; then alarms are explained, and the sink has
+    read all it reads.
     Whoever wrote the events must have flushed them before.
     """
 
     _STAGES: Final = (
         (topics.WORKER_GROUP, (topics.EVENTS,)),
         *_COUNTING * _ROUNDS,
-        (topics.SINK_GROUP, (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS)),
+        (topics.EVIDENCE_GROUP, (topics.ALARMS,)),
+        (topics.SINK_GROUP, (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS, topics.ALARMS)),
     )
+    _COUNTED: Final = len(_STAGES) - 2
 
     def __init__(self, positions: EndsAndCommits) -> None:
         self._positions = positions
@@ -292,12 +295,12 @@ class Drain:
         return True
 
     def _skip_rounds(self) -> None:
-        """Go on to the sink once neither counts nor recounts have grown since they were last drained."""
+        """Go on to the alarms once neither counts nor recounts have grown since they were last drained."""
         grown = any(self._passed.get(name) != ends for name, ends in self._ends.items())
         self._settled = 0 if grown else self._settled + 1
         self._passed |= self._ends
         if self._settled >= len(_COUNTING):
-            self._stage = max(self._stage, len(self._STAGES) - 1)
+            self._stage = max(self._stage, self._COUNTED)
 
     def _behind(self, group: str, topic: str) -> int:
         committed = self._positions.committed(group, topic)

@@ -93,6 +93,22 @@ def test_a_drain_follows_recounts_until_nothing_new_comes_of_them() -> None:
     assert drain.done()
 
 
+def test_a_drain_follows_alarms_until_they_are_explained_and_landed() -> None:
+    groups = Groups()
+    groups.ends[topics.ALARMS] = {0: 2, 1: 0}
+    drain = Drain(groups)
+    assert not drain.done()
+    assert drain.remaining == 2
+    groups.ends[topics.ALARMS] = {0: 3, 1: 0}  # one of them is sent again with its explanation
+    groups.commits[topics.EVIDENCE_GROUP, topics.ALARMS] = {0: 2}
+    assert not drain.done()
+    groups.commits[topics.SINK_GROUP, topics.ALARMS] = {0: 2}
+    assert not drain.done()
+    assert drain.remaining == 1
+    groups.commits[topics.SINK_GROUP, topics.ALARMS] = {0: 3}
+    assert drain.done()
+
+
 def test_a_drain_ends_beside_a_stream_that_goes_on() -> None:
     class Busy(Groups):
         def end_offsets(self, topic: str) -> dict[int, int]:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from connectors.alarms.explainer import Numbers as ExplainerNumbers
 from connectors.clickhouse.latency import Latencies, event_times
 from connectors.clickhouse.recounter import Numbers as RecounterNumbers
 from connectors.clickhouse.sink import Numbers as SinkNumbers
 from connectors.errors import SettingsError
 from connectors.metrics.catalogue import METRICS, PREFIX, markdown
-from connectors.metrics.readings import Sample, of_recounter, of_sink, of_worker
+from connectors.metrics.readings import Sample, of_explainer, of_recounter, of_sink, of_worker
 from connectors.metrics.serving import moved, serving
 from pipelines.counting.caps import Capped
 from pipelines.worker.numbers import Numbers
@@ -109,7 +110,8 @@ def test_a_sinks_figures_move() -> None:
 def test_what_is_served_is_listed() -> None:
     listed = {metric.name for metric in METRICS}
     worker, sink = of_worker(Numbers(capped={"a": Capped(1, 1)})), of_sink(SinkNumbers())
-    read = {sample.name for sample in (*worker, *sink, *of_recounter(RecounterNumbers()))}
+    beside = (*of_recounter(RecounterNumbers()), *of_explainer(ExplainerNumbers()))
+    read = {sample.name for sample in (*worker, *sink, *beside)}
     assert read == {name for name in listed if not name.startswith(("bridge_", "notify_"))}
 
 
