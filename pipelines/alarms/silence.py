@@ -2,13 +2,14 @@
 
 What is learned: of each hour of the week the *comparable* hours, the same one and its two neighbours (a clock that is
 put forward or back moves a habit by an hour; all here is UTC) in each of the last weeks. Where one of them passed
-without any send, nothing is expected. Else a silence is usual up to the longest one within any of them.
+without any send, nothing is expected. Else a silence is usual up to the longest one in any of them.
 
-The evidence: of n comparable hours and one more of the same kind, each is equally likely to have the longest silence.
-So one that is longer than the longest of the n has a probability of at most 1 / (n + 1), and evidence n + 1. Silences
-are taken to be without memory beyond that, so that evidence grows as exp(Λ) with Λ = ∫ ln(n + 1) / longest dt since the
-last send, but never faster than that of a Poisson process of the least sends of those hours. For traffic that comes
-steadily that is the Poisson evidence, near enough; for traffic in bursts it counts bursts missed, not sends.
+The evidence: each hour of those weeks is held against what the other weeks say is usual in it, and the worst silence,
+in parts of the usual one, is the *surprise* that this traffic is good for (2 at the least). Of n such hours and one more of the same
+kind each is equally likely to have the worst: a worse one has a probability of at most 1 / (n + 1), and evidence n + 1.
+Beyond that silences are taken to be without memory, so that evidence grows as exp(Λ) with Λ = ∫ ln(n + 1) / (surprise ·
+usual) dt since the last send; but never faster than that of a Poisson process of the least sends of those hours. So
+for traffic in bursts it counts bursts missed, not sends.
 
 **The guarantee is not that of the rates.** It rests on weeks to come being like those learned, which a public
 holiday is not. The mean time between false pages holds for traffic of which that is true.
@@ -36,6 +37,8 @@ HOUR_S: Final = 3600
 WEEK_H: Final = 168
 LEAST_WEEKS: Final = 2
 """Of history; with less there is no telling a habit from chance."""
+LEAST_SURPRISE: Final = 2.0
+"""Weeks that were all alike are no proof that the next one is: twice the usual silence is always allowed for."""
 _MINUTES: Final = 60
 _NEIGHBOURS: Final = (-1, 0, 1)
 _MOST: Final = 700.0
@@ -89,29 +92,42 @@ def learn(hours: Mapping[int, Hour], end: int, weeks: int, least_expected: float
         bits = np.array([of.minutes for of in chosen], dtype=np.uint64)[:, None]
         active[wanted] = bits >> np.arange(_MINUTES, dtype=np.uint64) & np.uint64(1)
         sends[wanted] = [of.sends for of in chosen]
-    longest = _over_comparable(_longest_silences(active), weeks, np.maximum)
-    least = _over_comparable(np.where(active.any(axis=1), sends, 0.0), weeks, np.minimum)
+    silences = _longest_silences(active).reshape(weeks, WEEK_H)
+    least = _over_neighbours(sends.reshape(weeks, WEEK_H).min(axis=0), np.minimum)
     expected = least >= max(least_expected, 1.0)
-    usual = np.where(expected, longest, math.inf)
-    evidence = math.log(weeks * len(_NEIGHBOURS) + 1)
-    rates = np.minimum(evidence / usual, least / _MINUTES)
-    rates[~expected] = 0.0
+    usual = np.where(expected, _over_neighbours(silences.max(axis=0), np.maximum), math.inf)
+    hours = weeks * int(expected.sum())
+    evidence = math.log(hours + 1) / _surprise(silences, expected)
+    rates = np.where(expected, np.minimum(evidence / usual, least / _MINUTES), 0.0)
     turn = begin // HOUR_S % WEEK_H
     return Pattern(np.roll(rates, turn), np.roll(usual, turn), np.roll(least, turn), weeks)
 
 
 def _longest_silences(active: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Longest silence within each hour, minutes; at least 1, for finer nothing is known."""
-    minutes = np.arange(_MINUTES)
-    last = np.maximum.accumulate(np.where(active, minutes, -1), axis=1)
-    return np.maximum((minutes - last).max(axis=1), 1).astype(np.float64)
+    """Longest silence within each hour and the one before it, minutes; at least 1, for finer nothing is known.
+
+    Not what a silence was before that: the whole night is not the usual silence of the morning's second hour.
+    """
+    both = np.concatenate((np.roll(active, 1, axis=0), active), axis=1)
+    both[0, :_MINUTES] = True
+    minutes = np.arange(2 * _MINUTES)
+    last = np.maximum.accumulate(np.where(both, minutes, -1), axis=1)
+    silent = (minutes - last)[:, _MINUTES:]
+    return np.maximum(silent.max(axis=1), 1).astype(np.float64)
 
 
-def _over_comparable(values: NDArray[np.float64], weeks: int, worst: np.ufunc) -> NDArray[np.float64]:
-    """Of each hour of the week the worst of it and its neighbours, in all weeks."""
-    of_hour: NDArray[np.float64] = worst.reduce(values.reshape(weeks, WEEK_H), axis=0)
-    shifted = np.stack([np.roll(of_hour, shift) for shift in _NEIGHBOURS])
-    found: NDArray[np.float64] = worst.reduce(shifted, axis=0)
+def _surprise(silences: NDArray[np.float64], expected: NDArray[np.bool_]) -> float:
+    """How far silences went beyond the usual: of each week, held against what the other weeks say is usual."""
+    most = LEAST_SURPRISE
+    for week in range(len(silences)):
+        others = _over_neighbours(np.delete(silences, week, axis=0).max(axis=0), np.maximum)
+        most = max(most, float(np.max(silences[week] / others, where=expected, initial=1.0)))
+    return most
+
+
+def _over_neighbours(of_hour: NDArray[np.float64], worst: np.ufunc) -> NDArray[np.float64]:
+    """Of each hour of the week the worst of it and its neighbours."""
+    found: NDArray[np.float64] = worst.reduce(np.stack([np.roll(of_hour, shift) for shift in _NEIGHBOURS]))
     return found
 
 

@@ -88,8 +88,9 @@ def test_a_batch_an_hour_is_missed_by_batches_not_by_sends() -> None:
     batches = hours_of(
         hour + second for hour in range(START, END, HOUR_S) for second in range(0, 300, 2)
     )
+    # Missing one of them proves nothing, missing two does, and some minutes for which a batch may be late.
     minutes = proven_after(learned(batches), END + 300)
-    assert 3 * 55 < minutes < 5 * 60
+    assert 120 < minutes < 180
 
 
 def test_nights_and_weekends_prove_nothing_and_working_hours_do() -> None:
