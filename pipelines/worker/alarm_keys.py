@@ -94,11 +94,13 @@ class AlarmKeys:
 
     def clock(self, now: int) -> int:
         """Event time by what was counted and looked at, ms, given the clock; `NEVER` before any event."""
-        marks = [days.watermark for days in list(self._counters.held().values())]
-        newest = max(marks, default=NEVER)
-        if newest == NEVER:
-            return NEVER
-        return max(min(now, newest * 1000 + HOUR_MS), *(held.looked for _, held in self._partitions()))
+        end = self.end()
+        return NEVER if end == NEVER else max(min(now, end), *(held.looked for _, held in self._partitions()))
+
+    def end(self) -> int:
+        """The end of the newest hour that was counted in any partition, ms; `NEVER` before any event."""
+        newest = max((days.watermark for days in list(self._counters.held().values())), default=NEVER)
+        return NEVER if newest == NEVER else newest * 1000 + HOUR_MS
 
     def due(self, touches: Iterable[Touch], at: Instant, *, every_open: bool) -> dict[Place, Rule]:
         """What is to be evaluated: what got hits, and open incidents, all of them or those of hours that have ended."""

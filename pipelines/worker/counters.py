@@ -47,6 +47,7 @@ class PlainCounters:
         self._days = [Days() for _ in range(partitions)]
         latest = NEVER
         horizons: dict[str, int] = {}
+        far: dict[str, set[int]] = defaultdict(set)
         clock = now_us // 1_000_000
         rows = memory.counters(retention_days)
         for (dimension, value, day), cells in groupby(rows, lambda row: (*row[:2], rate.day_of(row[2]))):
@@ -55,7 +56,9 @@ class PlainCounters:
             state = rate.unpack(known, day) if known is not None else rate.State()
             for _, _, hour, counters in cells:
                 state.hours[hour] = list(counters)
-                if value == OTHER_VALUE and hour <= clock + AHEAD_S:
+                if value == OTHER_VALUE and hour > clock + AHEAD_S:
+                    far[dimension].add(hour)
+                elif value == OTHER_VALUE:
                     horizons[dimension] = max(horizons.get(dimension, NEVER), hour)
                 if hour <= clock:
                     latest = max(latest, hour)
@@ -65,15 +68,15 @@ class PlainCounters:
             days.apply(record_key(key, day), rate.pack(state))
         for days in self._days:
             days.apply(WATERMARK, str(latest).encode())
-        self._cap(horizons)
+        self._cap(horizons, far)
         self.floor = memory.last_version()
 
-    def _cap(self, horizons: dict[str, int]) -> None:
+    def _cap(self, horizons: dict[str, int], far: dict[str, set[int]]) -> None:
         """Keep what has counted to `(other)` there (see `caps.restored`)."""
-        if not horizons:
+        if not horizons and not far:
             return
         for days in self._days:
-            days.apply(CAPS, caps.restored(horizons))
+            days.apply(CAPS, caps.restored(horizons, far))
             for day, key, packed in days.states():
                 dimension, value = names_of(key)
                 if value != OTHER_VALUE and dimension in horizons:

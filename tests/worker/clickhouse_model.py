@@ -30,6 +30,7 @@ class NaiveClickHouse:
         self.events: dict[tuple[bytes, bool], Row] = {}
         self.rates: dict[KeyHour, Row] = {}
         self.letters: dict[bytes, Row] = {}
+        self.alarms: dict[tuple[str, int], Row] = {}
 
     def insert(self, topic: str, values: Sequence[bytes]) -> None:
         """Insert blocks."""
@@ -38,6 +39,9 @@ class NaiveClickHouse:
                 self.events[row["event_id"], row["tagged"]] = row
             elif topic == topics.DEAD_LETTERS:
                 self.letters[row["dead_letter_id"]] = row
+            elif topic == topics.ALARMS:
+                known = self.alarms.setdefault((row["alarm_key"], row["seq"]), row)
+                assert row == known, "one number, two transitions"
             else:
                 self._merge((row["dimension"], row["value"], row["hour"]), row)
 

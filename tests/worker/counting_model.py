@@ -64,6 +64,7 @@ class World:
     dimension_cap: int = 100_000
     open_hours: int = 6
     retention_days: int = 2
+    rules: Path | None = None
     crashes: set[int] = field(default_factory=set)
     """Numbers of the effects that are never had."""
     now_s: int = NOON_S
@@ -104,6 +105,7 @@ class World:
             dimension_cap=self.dimension_cap,
             open_hours=self.open_hours,
             retention_days=self.retention_days,
+            rules=self.rules,
         )
 
     def write_events(self, rows: Sequence[Row], sizes: Sequence[int]) -> None:
@@ -269,6 +271,9 @@ class Worker:
         for event in batch:
             self.positions[topic, event.message.partition] = event.message.offset + 1
         return True
+
+    def tick(self) -> None:
+        self.run(self.app.alarms.tick(lambda: bool(self.assigned)))
 
     def commit(self) -> None:
         for (topic, partition), offset in self.positions.items():

@@ -41,7 +41,10 @@ class Memory:
                 yield np.array([hour]), np.array([key], dtype=np.uint64)
 
     def machines(self) -> Iterator[tuple[str, bytes]]:
-        return iter(())
+        last: dict[str, Row] = {}
+        for (key, _), row in sorted(self.world.clickhouse.alarms.items()):
+            last[key] = row
+        yield from ((key, row["machine"]) for key, row in last.items())
 
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         past = [hour for _, _, hour in self.rates if hour <= self.world.now_s]
