@@ -99,11 +99,13 @@ class Deeds:
         try:
             status = self._sending.look(target)
         except SesTrouble as trouble:
-            outcome = "intended" if intended else "refused" if trouble.gone else "failed"
-            return self.note(row, outcome, trouble.reason, attempts)
+            if known is not None and intended:
+                return self.note(row, "intended", known["detail"], attempts)
+            return self.note(row, "refused" if trouble.gone else "failed", trouble.reason, attempts)
         if not status.enabled:
-            outcome, detail = ("done", reason) if intended else ("skipped", _BY_OTHERS)
-            return self.note(row, outcome, noted(detail, status.was), attempts)
+            if known is not None and intended:
+                return self.note(row, "done", known["detail"], attempts)
+            return self.note(row, "skipped", _BY_OTHERS, attempts)
         detail = noted(reason, status.was)
         self.note(row, "intended", detail, attempts)
         try:

@@ -13,7 +13,6 @@ order and however often, finds the same pauses open:
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,10 @@ ELSEWHERE: Final = "somebody else"
 """The operator of a resume that was not by us: with SES's console, or its API."""
 _HOLDS: Final = frozenset({"intended", "done"})
 _ENDS: Final = frozenset({"done", "skipped"})
-_WAS: Final = re.compile(r"\[was ([A-Z]+)\]")
+_REINSTATED: Final = "REINSTATED"
+_MARK: Final = f" [was {_REINSTATED}]"
+_LONGEST: Final = 800
+"""Of a sentence, so that no log cuts the mark off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,7 @@ class Pause:
     @property
     def was(self) -> str:
         """What the target is to be set to again."""
-        found = _WAS.search(self.row["detail"])
-        return found[1] if found else ENABLED
+        return _REINSTATED if _MARK in self.row["detail"] else ENABLED
 
 
 class Ledger:
@@ -112,7 +113,7 @@ def resume_id(action_id: str) -> str:
 
 def noted(sentence: str, was: str) -> str:
     """A detail that says what to set the target to again."""
-    return sentence if was == ENABLED else f"{sentence} [was {was}]"
+    return sentence[:_LONGEST] + (_MARK if was == _REINSTATED else "")
 
 
 def _digest(*parts: str) -> str:
