@@ -1,8 +1,10 @@
-"""What the rate agent costs: a stream of deltas through its step, in memory, on one core.
+"""What the rate agent costs: a stream of deltas through its step, in memory, on one core; with alarms and without.
 
-`python bench/rate.py [--seconds N] [--repeat N] [--campaigns N] [--hours N]`. Each second of traffic is 5,000 events of
+`python bench/rate.py [--seconds N] [--repeat N] [--campaigns N] [--days N]`. Each second of traffic is 5,000 events of
 1,000 campaigns in all 13 dimensions, in blocks of 250, whose deltas come in one batch: the agent folds once a second.
-Printed: seconds of processor time for a second of traffic (below 1 it keeps up), deltas and rows a second.
+Before the first there are so many days of the like in memory. Hits (hard bounces 3.7 % of sends, complaints 0.05 % of deliveries) are within
+the limits of the program's own rules, which are in force. Printed: seconds of processor time for a second of traffic
+(below 1 it keeps up), deltas and rows a second, evaluations of alarm keys.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import numpy as np
 import polars as pl
 
+from pipelines.alarms.rules_file import RulesFile
 from pipelines.counting import deltas
 from pipelines.counting.rating import Policy
+from pipelines.worker.alarm_step import AlarmStep, Outlets
+from pipelines.worker.alarm_table import PlainAlarms
 from pipelines.worker.config import RejectLimits
 from pipelines.worker.counters import PlainCounters
 from pipelines.worker.numbers import Numbers
@@ -40,13 +45,17 @@ BLOCK = 250
 PARTITIONS = 12
 NOON = 1_760_011_200
 HOUR = 3600
-KINDS = ("sends", "deliveries", "opens", "clicks", "hard_bounces", "complaints")
-SHARES = np.array([40, 38, 15, 4, 2.5, 0.5]) / 100
+KINDS = ("sends", "eligible", "opens", "clicks", "hard_bounces", "complaints")
+SHARES = np.array([40, 39.5, 15, 4, 1.48, 0.02]) / 100
 PROVIDERS = np.array(["gmail", "yahoo", "outlook", "other"])
 
 
-class Nothing:
-    """A memory without anything to remember."""
+class Past:
+    """A memory of hours like those of the traffic."""
+
+    def __init__(self, days: int, campaigns: int) -> None:
+        self._hours = range(24, 24 * days)
+        self._campaigns = campaigns
 
     def watermark(self) -> int:
         return 0
@@ -54,8 +63,24 @@ class Nothing:
     def seen(self, _: int) -> Iterator[Any]:
         return iter(())
 
-    def counters(self, _: int) -> Iterator[Any]:
+    def machines(self) -> Iterator[Any]:
         return iter(())
+
+    def counters(self, _: int) -> Iterator[Any]:
+        rng = np.random.default_rng(2)
+        an_hour = EVENTS * 360
+        values = [("account", "123456789012", 1)]
+        values += [("tenant", f"tenant-{at}", 20) for at in range(20)]
+        values += [("campaign", f"campaign-{at}", self._campaigns) for at in range(self._campaigns)]
+        for dimension, value, of in values:
+            counts = dict.fromkeys(COUNTERS, np.zeros(len(self._hours), dtype=np.int64))
+            counts |= {
+                name: rng.poisson(an_hour * share / of, len(self._hours))
+                for name, share in zip(KINDS, SHARES, strict=True)
+            }
+            table = np.stack([counts[name] for name in COUNTERS], axis=1).tolist()
+            for hour, row in zip(self._hours, table, strict=True):
+                yield dimension, value, NOON - hour * HOUR, tuple(row)
 
     def last_version(self) -> int:
         return 0
@@ -129,27 +154,49 @@ class Counted:
         return
 
 
-def run(batches: Sequence[list[Any]]) -> tuple[float, int]:
-    """Processor time of all batches but the first, and rows sent."""
-    sent = Counted()
+class Ours:
+    """Sends of transitions."""
+
+    def __init__(self) -> None:
+        self.transitions = 0
+
+    async def __call__(self, records: Sequence[Any]) -> None:
+        self.transitions += len(records)
+
+
+def run(batches: Sequence[list[Any]], past: Past, *, alarms: bool) -> tuple[float, int, Numbers]:
+    """Processor time of all batches but the first, rows sent, and what else was counted."""
+    sent, numbers, told = Counted(), Numbers(), Ours()
+    counters = PlainCounters(past, PARTITIONS, 14, NOON * 1_000_000)
     step = RateStep(
         Ways(Outlet(sent.rates, sent.nowhere, SINGLE_OBJECT, PARTITIONS), sent.nowhere, sent.nowhere),
-        PlainCounters(Nothing(), PARTITIONS, 14, NOON * 1_000_000),
+        counters,
         Policy(retention_days=14, cap=100_000 // PARTITIONS),
         Rejects("rate", RejectLimits(), time.monotonic),
         now_us=lambda: NOON * 1_000_000,
-        numbers=Numbers(),
+        numbers=numbers,
+        alarms=AlarmStep(
+            Outlets(told, sent.nowhere, SINGLE_OBJECT),
+            counters,
+            PlainAlarms(past, PARTITIONS),
+            RulesFile(None, DIMENSIONS, 14),
+            Rejects("alarm", RejectLimits(), time.monotonic),
+            now_ms=lambda: NOON * 1_000 + 1_800_000,
+            numbers=numbers,
+        )
+        if alarms
+        else None,
     )
 
     async def all_of_them() -> float:
         await step(batches[0])
-        sent.rows = 0
+        sent.rows = numbers.evaluations = 0
         start = time.process_time()
         for batch in batches[1:]:
             await step(batch)
         return time.process_time() - start
 
-    return asyncio.run(all_of_them()), sent.rows
+    return asyncio.run(all_of_them()), sent.rows, numbers
 
 
 def main() -> None:
@@ -157,21 +204,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10, help="of traffic")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--campaigns", type=int, default=1000)
+    parser.add_argument("--days", type=int, default=14, help="remembered")
     chosen = parser.parse_args()
-    batches = traffic(chosen.seconds + 1, chosen.campaigns)
+    batches, past = traffic(chosen.seconds + 1, chosen.campaigns), Past(chosen.days, chosen.campaigns)
     height = sum(open_block(event.message.value).count for batch in batches[1:] for event in batch)
-    costs, rates, rows = [], [], 0
+    costs: dict[bool, list[float]] = {False: [], True: []}
+    rows, numbers = 0, Numbers()
     for _ in range(chosen.repeat):
-        seconds, rows = run(batches)
-        costs.append(seconds / chosen.seconds)
-        rates.append(height / seconds)
+        for alarms, found in costs.items():
+            seconds, rows, numbers = run(batches, past, alarms=alarms)
+            found.append(seconds / chosen.seconds)
     for name, figures, unit in (
-        ("processor time for a second of 5,000 events", costs, "s"),
-        ("deltas folded", rates, "a second"),
+        ("processor time for a second of 5,000 events", costs[False], "s"),
+        ("with alarms", costs[True], "s"),
+        ("deltas folded", [height / chosen.seconds / each for each in costs[False]], "a second"),
     ):
         low, middle, high = min(figures), statistics.median(figures), max(figures)
         print(f"{name:<46} {middle:>12,.3f} {unit} ({low:,.3f} to {high:,.3f}, {len(figures)} runs)")
     print(f"{height / chosen.seconds:,.0f} deltas and {rows / chosen.seconds:,.0f} rows a second of traffic")
+    print(
+        f"{numbers.evaluations / chosen.seconds:,.0f} evaluations a second, {numbers.transitions} transitions"
+    )
 
 
 if __name__ == "__main__":
