@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from connectors.errors import UserError
 from connectors.watch.lags import Lags
@@ -15,6 +15,7 @@ from pipelines.alarms.backlog import Standing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from connectors.notify.numbers import RouteFailure
     from connectors.settings import Settings
     from connectors.watch.lags import Lag
     from connectors.watch.listening import Ears
@@ -27,22 +28,6 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger(__name__)
 _WAITING_S: Final = 60.0
 """A queue in which something waited at every look for so long may hold traffic that only seems to be missing."""
-
-
-class Failing(Protocol):
-    """A route that fails; see `connectors.notify`."""
-
-    @property
-    def route(self) -> str:
-        """Its name."""
-
-    @property
-    def since_ms(self) -> int:
-        """Since when."""
-
-    @property
-    def reason(self) -> str:
-        """Why."""
 
 
 @contextlib.contextmanager
@@ -73,7 +58,7 @@ class Measuring:
         surveys: Surveys,
         *,
         rules_file: RulesFile,
-        failures: Callable[[], Iterable[Failing]],
+        failures: Callable[[], Iterable[RouteFailure]],
         numbers: Numbers,
     ) -> None:
         """Connects when first asked."""
@@ -98,9 +83,7 @@ class Measuring:
         with noted(self._numbers, "lags"):
             lags = self._lags.look(now)
             self.behind_s = lags["sink"].behind_s
-        routes = {
-            each.route: (max(0.0, (now - each.since_ms) / 1000), each.reason) for each in self._failures()
-        }
+        routes = {each.route: (max(0.0, (now - each.since) / 1000), each.reason) for each in self._failures()}
         silent_s = now / 1000 - (self._surveys.answered or started)
         queues = self._depths(rules, now)
         return {

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from connectors.clickhouse.sql import Target
+    from connectors.notify.numbers import RouteFailure
     from connectors.settings import Settings
-    from connectors.watch.measuring import Failing
     from connectors.watch.numbers import Numbers
     from pipelines.alarms.rules import Rule
     from pipelines.alarms.rules_file import RulesFile
@@ -57,7 +57,7 @@ class Given:
     settings: Settings
     rules_file: RulesFile
     target: Target
-    failures: Callable[[], Iterable[Failing]]
+    failures: Callable[[], Iterable[RouteFailure]]
     framing: Framing
     policy: Policy
     clock: Callable[[], float]

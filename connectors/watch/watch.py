@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from connectors.clickhouse.sql import Target
+    from connectors.notify.numbers import RouteFailure
     from connectors.settings import Settings
-    from connectors.watch.measuring import Failing
     from pipelines.alarms.rules_file import RulesFile
 
 
@@ -35,7 +35,7 @@ class Watch:
         rules_file: RulesFile,
         target: Target,
         *,
-        failures: Callable[[], Iterable[Failing]] = tuple,
+        failures: Callable[[], Iterable[RouteFailure]] = tuple,
         framing: Framing = SINGLE_OBJECT,
         policy: Policy | None = None,
         clock: Callable[[], float] = time.time,

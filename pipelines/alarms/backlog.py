@@ -25,11 +25,12 @@ class Standing:
 
 
 class Progress:
-    """How far a group of consumers has read, look by look: whether it moves, and how old what it has not read is."""
+    """How far a group of consumers has read, look by look: whether it moves."""
 
     def __init__(self) -> None:
         self._moved = 0
-        self._last: dict[object, int] | None = None
+        self._last: dict[object, int] = {}
+        self._behind = 0
 
     def stuck_s(self, time: int, positions: dict[object, int], behind: int) -> float:
         """Seconds for which no position has moved though there is something to read; 0 when one has, or all is read.
@@ -39,7 +40,8 @@ class Progress:
             positions: next offset of each partition.
             behind: records that are not read.
         """
-        if not behind or positions != self._last:
+        # What came since the last look has not waited for longer than since then.
+        if not behind or not self._behind or positions != self._last:
             self._moved = time
-        self._last = dict(positions)
+        self._last, self._behind = dict(positions), behind
         return (time - self._moved) / 1000
