@@ -122,6 +122,8 @@ def _driver(tally: Tally, share: float) -> Driver:
 
 
 def _excess_share(tally: Tally, hits: int, trials: int, limit: float) -> float:
+    if not tally.trials:
+        return min(1.0, tally.hits / hits) if hits else 0.0
     whole = hits - limit * trials
     own = tally.hits - limit * tally.trials
     return min(1.0, own / whole) if whole > 0 else 0.0
