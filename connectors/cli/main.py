@@ -23,6 +23,8 @@ COMMANDS: Final = (
     ("worker", "worker", "count: the Faust application"),
     ("sink", "sink", "write results from Kafka to ClickHouse"),
     ("notify", "notify", "deliver alarms: to Alertmanager, PagerDuty, Slack, SNS, e-mail, webhooks"),
+    ("pause", "pause", "stop a configuration set or a tenant from sending, for a while"),
+    ("resume", "resume", "end a pause before it expires"),
     ("migrate", "migrate", "bring ClickHouse to the newest schema and create the topics"),
     (
         "rebuild",
