@@ -8,6 +8,9 @@ that it was admitted from. Values are admitted as they come while there is room,
 The horizon is safe before anything refused on its account is forwarded; so a value admitted later, for hours after it,
 is never counted in both places, whatever is done again.
 
+Hours that lie too far ahead to be a horizon (a wrong clock would keep every newcomer out until then) are remembered
+one by one once anything was refused of them: nobody gets such an hour any more, who has no counters of it.
+
 The busiest stay: when a period's volume of a refused value is clearly more than an admitted one's, the latter is
 *displaced* (its next hours go to `(other)`), and the former *promoted* (admitted from the hour after the horizon on).
 """
@@ -41,6 +44,10 @@ _DISPLACED: Final = 4096
 """Values that may be displaced at a time: they are written in one record."""
 _WATCHED: Final = 1000
 """Refused values whose volumes are kept: the busiest."""
+_FAR: Final = 4096
+"""Hours too far ahead that are remembered at the most."""
+_LONGEST_KEPT_S: Final = 400 * 24 * HOUR_S
+"""No counters are kept for longer."""
 _NEVER: Final = -(1 << 62)
 _FORMAT: Final = 1
 
@@ -62,6 +69,8 @@ class _Dimension(msgspec.Struct, array_like=True):
     displaced: set[str] = msgspec.field(default_factory=set)
     promoted: dict[str, int] = msgspec.field(default_factory=dict)
     """Value → the first hour (seconds) of its own; until it has states that say so."""
+    far: set[int] = msgspec.field(default_factory=set)
+    """Hours (seconds) beyond any horizon that something was refused of."""
 
 
 class _Packed(msgspec.Struct, array_like=True):
@@ -73,14 +82,21 @@ _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(_Packed)
 
 
-def restored(horizons: Mapping[str, int]) -> bytes:
+def restored(horizons: Mapping[str, int], far: Mapping[str, set[int]]) -> bytes:
     """What is to be remembered when only the last hour (seconds) counted to `(other)` is known of each dimension.
 
-    All its values are then to be admitted from the hour after it on (`first_own`), but for hours they have counters of:
-    what has no row of its own in an hour counts to `(other)` there, by whichever way it comes.
+    And the hours further ahead that were. All its values are then to be admitted from the hour after it on
+    (`first_own`), but for hours they have counters of: what has no row of its own in an hour counts to `(other)` there,
+    by whichever way it comes.
     """
     return _ENCODER.encode(
-        _Packed(_FORMAT, {name: _Dimension(horizon=hour) for name, hour in horizons.items()})
+        _Packed(
+            _FORMAT,
+            {
+                name: _Dimension(horizon=horizons.get(name, _NEVER), far=far.get(name, set()))
+                for name in horizons.keys() | far.keys()
+            },
+        )
     )
 
 
@@ -149,6 +165,7 @@ class Caps:
         """What is to be remembered."""
         for name, dimension in self._dimensions.items():
             dimension.displaced = {v for v in dimension.displaced if key_of(name, v) in days}
+            dimension.far = {hour for hour in dimension.far if hour >= days.watermark - _LONGEST_KEPT_S}
         self.changed = False
         return _ENCODER.encode(_Packed(_FORMAT, self._dimensions))
 
@@ -192,10 +209,10 @@ class Caps:
             since = new.get(value)
             if since is None:
                 since = self._since(dimension, value, found, days)
-                if since is None and room > 0 and hour > found.horizon:
+                if since is None and room > 0 and hour > found.horizon and hour not in found.far:
                     since = new[value] = first_own(found.horizon) if found.horizon > _NEVER else 0
                     room -= 1
-            if (since is not None and hour >= since) or has(value, hour):
+            if (since is not None and hour >= since and hour not in found.far) or has(value, hour):
                 volumes.admitted[value] += volume
                 continue
             refused.add((value, hour))
@@ -203,6 +220,9 @@ class Caps:
             volumes.sketch.add(value)
             if found.horizon < hour <= latest:
                 found.horizon = hour
+                self.changed = True
+            elif hour > latest and hour not in found.far and len(found.far) < _FAR:
+                found.far.add(hour)
                 self.changed = True
         volumes.total += sum(cell[2] for cell in cells)
         if refused:
