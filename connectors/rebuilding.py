@@ -3,6 +3,7 @@
 The sink's committed offsets divide the events: every block before them is in ClickHouse, so the state is that of
 them all, and the worker goes on there. Blocks behind them may be in ClickHouse too, when a sink died before its
 commit: their events are among the remembered ids, or of closed hours, so reading them counts nothing twice.
+Of alarms nothing is computed: each goes on from its last transition, in ClickHouse or still on its way there.
 
     a topic that says so    while it is there, no worker starts: the changelogs are not whole
     rates                   recounted, and corrected
@@ -15,13 +16,14 @@ Cut off anywhere, it is to be run again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from connectors.clickhouse.client import open_client
 from connectors.clickhouse.memory import ClickHouseMemory
@@ -36,28 +38,34 @@ from connectors.kafka import (
     sentences,
 )
 from connectors.kafka_admin import Admin, admin_of
+from pipelines.alarms.machine import unpack
+from pipelines.alarms.transition import decode, partition_of
 from pipelines.counting import rate
-from pipelines.counting.days import record_key
+from pipelines.counting.days import NEVER, WATERMARK, record_key
 from pipelines.counting.hours import bucket_of, first_open
 from pipelines.counting.remembered import FULL_KEYS
-from pipelines.worker import seen_records
-from pipelines.worker.config import COUNTERS, SEEN, changelog, rebuilding
+from pipelines.worker import alarm_table, seen_records
+from pipelines.worker.config import ALARMS, COUNTERS, SEEN, changelog, rebuilding
 from pipelines.worker.counters import PlainCounters
 from pipelines.worker.topics import CHANGELOG_CONFIG
 from schemas import topics
+from schemas.alarms import RATE_SIGNALS
+from schemas.blocks import BlockError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from connectors.settings import Settings
     from pipelines.worker.config import WorkerConfig
+    from schemas.alarms import Alarm
 
 Record = tuple[int, bytes, bytes]
 """Partition, key, value of a changelog record."""
 
 _HOUR_S: Final = 3600
+_POLL_MS: Final = 500
 _HELD_KEYS: Final = 4_000_000
 """Ids held back at the most, to be written in large records: 32 MB, whatever the number of partitions."""
 _UNSENT_BYTES: Final = 32 * 1024 * 1024
@@ -89,8 +97,10 @@ def rebuild(
         memory = ClickHouseMemory(dsn, settings.counting.dimensions)
         clock = now_us // 1_000_000
         _write(settings, admin, changelog(SEEN, config.group), seen(memory, config, clock), progress)
-        states = counters(memory, config, now_us)
-        _write(settings, admin, changelog(COUNTERS, config.group), states, progress)
+        states, latest = counters(memory, config, now_us), dict[int, int]()
+        _write(settings, admin, changelog(COUNTERS, config.group), _noted(states, latest), progress)
+        held = alarms(memory.machines(), _told(settings, config), config, latest)
+        _write(settings, admin, changelog(ALARMS, config.group), held, progress)
         for group, topic in (
             (config.group, topics.COUNTS),
             (topics.RECOUNT_GROUP, topics.RECOUNTS),
@@ -168,6 +178,63 @@ def counters(memory: ClickHouseMemory, config: WorkerConfig, now_us: int) -> Ite
             state = rate.unpack(packed, day)
             state.version = restored.floor
             yield partition, record_key(key, day), rate.pack(state)
+
+
+def _noted(records: Iterator[Record], watermarks: dict[int, int]) -> Iterator[Record]:
+    """The records, with note taken of the watermarks among them (seconds) by partition."""
+    for partition, key, value in records:
+        if key == WATERMARK:
+            watermarks[partition] = int(value)
+        yield partition, key, value
+
+
+def alarms(
+    landed: Iterable[tuple[str, bytes]],
+    told: Iterable[Alarm],
+    config: WorkerConfig,
+    watermarks: Mapping[int, int],
+) -> Iterator[Record]:
+    """Records of the changelog of alarms: how far keys were looked at, then the last machine of each.
+
+    Args:
+        landed: alarm key and machine of the last transition, of ClickHouse.
+        told: transitions of `ses.alarms`, of whatever signals.
+        config: the worker's.
+        watermarks: of the counters (seconds), by partition.
+    """
+    for partition, watermark in watermarks.items():
+        # What was not looked at yet is, at the latest, when something more comes to its key.
+        if watermark != NEVER:
+            yield _whole(alarm_table.looked(partition, (watermark + _HOUR_S) * 1000))
+    last = {key: unpack(machine) for key, machine in landed}
+    for each in told:
+        if each["signal"] in RATE_SIGNALS:
+            machine, key = unpack(each["machine"]), each["alarm_key"]
+            if key not in last or machine.seq > last[key].seq:
+                last[key] = machine
+    for key, machine in last.items():
+        yield _whole(alarm_table.record(partition_of(key, config.partitions), key, machine))
+
+
+def _whole(record: tuple[int, bytes, bytes | None]) -> Record:
+    partition, key, value = record
+    return partition, key, value or b""
+
+
+def _told(settings: Settings, config: WorkerConfig) -> Iterator[Alarm]:
+    """All that `ses.alarms` has. What is no alarm is passed over: the sink makes a dead letter of it."""
+    kafka = settings.kafka
+    options = client_options(kafka) | {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
+    with sentences(kafka), closing(KafkaConsumer(**options)) as consumer:
+        places = [TopicPartition(topics.ALARMS, number) for number in range(kafka.partitions)]
+        consumer.assign(places)
+        consumer.seek_to_beginning(*places)
+        ends = consumer.end_offsets(places)
+        while any(consumer.position(place) < ends[place] for place in places):
+            for records in consumer.poll(timeout_ms=_POLL_MS).values():
+                for record in records:
+                    with contextlib.suppress(BlockError):
+                        yield from decode(record.value or b"", config.framing)
 
 
 def _rates(settings: Settings, dsn: str, now_us: int, progress: Callable[[int, int, str], None]) -> Repaired:

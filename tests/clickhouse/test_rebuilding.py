@@ -12,12 +12,16 @@ from connectors import rebuilding
 from connectors.clickhouse import door
 from connectors.clickhouse.memory import ClickHouseMemory
 from connectors.clickhouse.sql import Through
+from pipelines.alarms.machine import Machine, pack
+from pipelines.alarms.transition import partition_of
 from pipelines.counting import rate
 from pipelines.counting.caps import Caps
 from pipelines.counting.days import Days, key_of
 from pipelines.worker import seen_records
+from pipelines.worker.alarm_table import Machines
 from pipelines.worker.config import WorkerConfig
 from schemas import topics
+from schemas.alarms import parts_of
 from schemas.partitioning import of_key, of_message
 
 if TYPE_CHECKING:
@@ -103,3 +107,37 @@ def test_states_of_retained_days_and_what_is_beyond_the_cap(memory: ClickHouseMe
     )
     assert refused == {("new", days[1]), ("b", days[1] - 3600)}
     assert new == {"new": days[1] + 3600}
+
+
+def transition(key: str, seq: int, signal: str = "complaint_rate", **facts: Any) -> dict[str, Any]:
+    machine = Machine(seq=seq, state="firing", severity="warning", incident=1, changed=seq, signal=signal)
+    row = {"alarm_key": key, "seq": seq, "signal": signal, "machine": pack(machine)}
+    _, dimension, value = parts_of(key)
+    return (
+        row
+        | {"dimension": dimension, "value": value, "time": seq, "state": "firing", "severity": "warning"}
+        | facts
+    )
+
+
+def test_alarms_go_on_from_their_last_transition(memory: ClickHouseMemory, insert: Any) -> None:
+    """Of one the last has landed, of another it is on its way; of signals of others nothing is kept."""
+    old, new = "complaint_rate:campaign:old", "complaint_rate:campaign:new"
+    rows = [transition(old, 1), transition(old, 2), transition(old, 2, revision=1), transition(new, 1)]
+    insert(topics.ALARMS, [*rows, transition("pipeline:pipeline:sink", 9, "pipeline")])
+    told: Any = [
+        transition(old, 1),
+        transition(new, 2),
+        transition("traffic_stopped:account:1", 4, "traffic_stopped"),
+    ]
+    found = {partition: Machines() for partition in range(3)}
+    for partition, key, value in rebuilding.alarms(memory.machines(), told, CONFIG, {0: SENT, 1: SENT}):
+        found[partition].apply(key, value)
+    held = {
+        key: (partition, each.machine.seq)
+        for partition in found
+        for key, each in found[partition].held.items()
+    }
+    assert held == {key: (partition_of(key, 3), 2) for key in (old, new)}
+    assert found[0].looked == found[1].looked == (SENT + 3600) * 1000
+    assert not any(each.unsent for each in found.values())
