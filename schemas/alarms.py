@@ -118,7 +118,8 @@ class AlarmAction(TypedDict):
     target: str
     """Name of the route; or what was paused, such as `configuration_set:bulk`."""
     outcome: str
-    """`delivered`, `retrying`, `failed`, `skipped`, `done`, `dry_run`, `refused`."""
+    """`delivered`, `retrying`, `failed`, `skipped`, `done`, `dry_run`, `refused`; `intended`: written before SES is
+    called, so it may have been done."""
     alarm_key: str
     seq: int
     incident: int
