@@ -278,7 +278,9 @@ class Desk:
         if attempt.tries == 1:
             self._write(route.name, due, "retrying", attempt.tries, failure.reason)
         pause = self._policy.pause(attempt.tries, self._policy.longest_s)
-        attempt.not_before = now + max(pause, failure.retry_after_s or 0.0)
+        # The last try is made when the time is over.
+        last = attempt.began + self._limits.give_up_after_s
+        attempt.not_before = min(last, now + max(pause, failure.retry_after_s or 0.0))
 
     def _drop(self, route: RouteState, key: Key, attempt: Attempt) -> None:
         """What was being tried is not to be told any more."""

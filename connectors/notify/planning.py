@@ -118,15 +118,18 @@ def _timed(audience: Audience, key: Key, incident: Incident, found: Due, now: in
     """When it may be told: after silence, quiet hours and the wait for evidence; or never, if that was long ago."""
     if found.alarm["cause"] == "acknowledged":
         return found
-    rise = incident.rise
-    began = rise["time"] if rise else incident.latest["opened_time"]
-    began = max(began, key.silenced_until if key.silenced_until <= now else 0)
+    rise = incident.rise or incident.latest
+    limit = audience.limits.max_age_s * 1000
+    began = rise["time"] if incident.rise else rise["opened_time"]
+    # What was old already when it was written is of a replay: no silence made it wait.
+    of_the_past = rise["written_time"] - began > limit
+    began = max(began, min(key.silenced_until, now))
     if key.top is not None and key.top["cause"] == "unsilenced":
         began = max(began, key.top["time"])
     passes = incident.severity == "critical" and audience.route.quiet_critical
     if not passes:
         began = _end_of_quiet(audience.quiet, began)
-    too_old = now - began > audience.limits.max_age_s * 1000
+    too_old = of_the_past or now - began > limit
     not_before = max(key.silenced_until, 0 if passes else _end_of_quiet(audience.quiet, now))
     if found.alarm["revision"] == 0 and found.alarm["signal"] in RATE_SIGNALS:
         not_before = max(not_before, incident.face_seen + round(audience.limits.evidence_wait_s * 1000))
