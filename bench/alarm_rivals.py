@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-REARM = 6 * LOOKS
+REARM = 12 * LOOKS
 """A rule that held is no new page before it did not hold for so many looks: as long as an incident of ours is held."""
 Z = 1.959964
 

@@ -24,7 +24,7 @@ from alarm_streams import DAY, LOOKS, Traffic, may_page, pages, streams
 from scipy.special import gammaincinv
 
 from pipelines.alarms.mixture import Mixture
-from pipelines.alarms.rule import Rule
+from pipelines.alarms.rules import defaults
 from pipelines.alarms.signals import SHARES
 from pipelines.counting.bounds import clopper_pearson
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from alarm_streams import Streams
     from numpy.typing import NDArray
 
-RULE = Rule("complaint_rate", "complaint_rate", warning=0.001, critical=0.003)
-LIMIT = 0.001
+RULE = defaults().by_name["complaint_rate"]
+LIMIT = RULE.limits[0][1]
 LATE_H = SHARES["complaint_rate"].late_h
 OURS = "SES Streams"
 TOLD = "told the rate"
@@ -184,7 +184,7 @@ def main() -> None:
         "--write-docs", action="store_true", help="write docs/alarms.md's tables and plot anew"
     )
     chosen = parser.parse_args()
-    years, runs = (10, 40) if chosen.quick else (1000, 2000)
+    years, runs = (10, 40) if chosen.quick else (500, 1000)
     begun = time.process_time()
     rng = np.random.default_rng(chosen.seed)
 

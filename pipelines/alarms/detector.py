@@ -35,13 +35,17 @@ _MOST: Final = 700.0
 @lru_cache(maxsize=1024)
 def least_hits(rule: Rule) -> int:
     """With fewer hits than this in all its hours no key can prove anything, whatever its trials."""
-    limit = rule.limits[0][1] * (DRIFT_FLOOR if rule.signal == DRIFT else 1.0)
-    mixture = above(limit)
+    mixture = above(_least(rule))
     weights = np.log(mixture.weights * max(rule.slow_hours, 1))
     hits = 1
     while float(np.logaddexp.reduce(weights + hits * mixture.hit)) < math.log(rule.threshold):
         hits += 1
     return hits
+
+
+def _least(rule: Rule) -> float:
+    """The least limit that it may test against: M against a higher one is less, whatever the data."""
+    return rule.limits[0][1] * (DRIFT_FLOOR if rule.signal == DRIFT else 1.0)
 
 
 class Detector:
@@ -150,16 +154,17 @@ class Detector:
         return found
 
     def _may_prove(self, since: int) -> list[int]:
-        """Hours (seconds) whose data may bring a proof; of a drift all that have hits."""
+        """Hours (seconds) whose data may bring a proof."""
         if (found := self._candidates.get(since)) is None:
             series = self._series
             if not self._limits or int(series.hits.sum()) < least_hits(self._rule):
                 found = []
-            elif self._drifts:
-                found = series.hours[(series.hits > 0) & (series.hours >= since)].tolist()
             else:
-                least = self._above_of(self._limits[0][1])
-                found = least.reaching(self._log_threshold, since or int(series.hours[0])).tolist()
+                least = self._above_of(_least(self._rule))
+                hours = least.reaching(self._log_threshold, since or int(series.hours[0]))
+                if self._drifts:
+                    hours = np.intersect1d(hours, series.hours[series.hits > 0], assume_unique=True)
+                found = hours.tolist()
             self._candidates[since] = found
         return found
 
@@ -186,7 +191,7 @@ class Detector:
             return {"rate": hits / trials}
         low, high = clopper_pearson(np.array([hits]), np.array([trials]))
         since, last = int(self._series.hours[found.start]), int(self._series.hours[end - 1])
-        facts = {
+        facts: dict[str, Any] = {
             "hits": hits,
             "trials": trials,
             "rate_low": float(low[0]),
@@ -197,4 +202,6 @@ class Detector:
             "threshold_hours": self._rule.threshold,
             "mean_days_between_false_pages": self._rule.mean_days,
         }
+        if self._drifts:
+            facts["of"] = self._rule.of
         return {"rate": hits / trials, "facts": facts}

@@ -4,6 +4,10 @@ Of a trial whose probability of a hit is at most `limit`, `(rate/limit)^hit · (
 expectation of at most 1 for every `rate` above the limit; so has the product over any trials in turn, and so has any
 weighted mean of such products over rates. Below the limit it is the same with "at least" for "at most". Nothing else
 is needed of a mixture, so its rates and weights decide only how soon it finds what.
+
+Rates are given by their odds, as multiples m of the limit's. With k hits in n trials the ratio is then
+m^k / (1 + limit · (m - 1))^n: above, it falls as the limit rises, so what is shown against a limit is shown against all
+lower ones.
 """
 
 from __future__ import annotations

@@ -117,10 +117,11 @@ def test_candidates_are_all_the_boundaries_that_need_a_look(
     machine = Machine(since=since)
     boundaries = [(HOUR + hour * H) * 1000 for hour in range(52)]
     proven = {time for time in boundaries if detector.reading(machine, time).proven}
-    candidates = set()
+    candidates: set[int] = set()
     after: int | None = 0
     while (after := detector.next_candidate(since, after)) is not None:
         candidates.add(after)
+        assert detector.next_candidate(since, after - 1) == after
     with_data = {(hour + H) * 1000 for hour, (_, trials) in counted.items() if trials}
     # A proof outlasts hours without data, but it does not begin in one.
     assert rule.signal == "baseline_drift" or proven & with_data <= candidates
@@ -189,7 +190,7 @@ class TestRecovery:
         assert not self.recovered(flat((3, 10, 500), (60, 1, 1000)))
 
     def test_hours_before_the_incident_prove_none(self) -> None:
-        late = replace(self.firing, entered=(HOUR + 60 * H) * 1000)
+        late = replace(self.firing, entered=(HOUR + 50 * H) * 1000)
         assert read(self.counted, 63, late).clean_since is None
 
     def test_a_relapse_takes_the_square_root_of_the_evidence_since_it(self) -> None:
@@ -213,6 +214,7 @@ class TestDrift:
         found = read(flat(calm, rise), 212, rule=DRIFT)
         assert found.proven == "notice"
         assert found.limit == pytest.approx(200 / 1_000_000, rel=0.2)
+        assert found.facts["of"] == "complaint_rate"
         assert read(flat(calm, (12, 1, 5000)), 212, rule=DRIFT).proven is None
         assert read(flat((200, 4, 5000), rise), 212, rule=DRIFT).proven is None
 

@@ -119,6 +119,15 @@ def test_each_hit_adds_evidence(limit: float, trials: int, data: st.DataObject) 
     assert more - less > 0.1
 
 
+@given(HOURS, LIMITS, LIMITS)
+def test_what_is_shown_against_a_limit_is_shown_against_all_lower_ones(
+    counted: dict[int, tuple[int, int]], one: float, other: float
+) -> None:
+    series = Series.of(counted)
+    least, most = (Evidence(series, above(each)).at(len(series), HOUR).log for each in sorted((one, other)))
+    assert most <= least + 1e-9
+
+
 @given(HOURS, LIMITS, st.integers(0, 60), st.integers(0, 60))
 def test_fewer_starts_are_less_evidence(
     counted: dict[int, tuple[int, int]], limit: float, one: int, other: int
