@@ -86,7 +86,7 @@ def text(kind: Kind, alarm: Alarm, evidence: Mapping[str, Any]) -> str:
     lines += _when(kind, alarm)
     lines += _counts(alarm, evidence)
     lines += _certainty(alarm, evidence)
-    for name, section in (("What drives it", _drivers), ("SMTP replies", _replies), ("Messages", _samples)):
+    for name, section in _SECTIONS:
         if found := list(section(evidence)):
             lines += ["", f"{name}:", *(f"  {each}" for each in found)]
     if forecast := _forecast(evidence):
@@ -194,14 +194,30 @@ def _drivers(evidence: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _replies(evidence: Mapping[str, Any]) -> Iterator[str]:
-    for each in _maps(evidence.get("smtp_replies")):
+    yield from _counted(evidence, "smtp_replies", "reply")
+
+
+def _reasons(evidence: Mapping[str, Any]) -> Iterator[str]:
+    yield from _counted(evidence, "reasons", "reason")
+
+
+def _counted(evidence: Mapping[str, Any], name: str, what: str) -> Iterator[str]:
+    for each in _maps(evidence.get(name)):
         count = _number(each.get("count"))
-        yield (f"{count:,.0f} times " if count is not None else "") + _line(each.get("reply"))
+        yield (f"{count:,.0f} times: " if count is not None else "") + _line(each.get(what))
 
 
 def _samples(evidence: Mapping[str, Any]) -> Iterator[str]:
     found = evidence.get("sample_message_ids")
     yield from (_line(each) for each in (found[:_MOST] if isinstance(found, list) else ()))
+
+
+_SECTIONS: Final = (
+    ("What drives it", _drivers),
+    ("SMTP replies", _replies),
+    ("Reasons", _reasons),
+    ("Messages", _samples),
+)
 
 
 def _forecast(evidence: Mapping[str, Any]) -> str:
