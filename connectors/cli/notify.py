@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         framing=_framing(settings),
         dry_run=args.dry_run,
     )
-    if not args.dry_run and settings.clickhouse.dsn:
+    if not args.dry_run:
         notifier.accompany(companions_of(settings, settings.clickhouse.dsn, notifier.failures))
     with (
         until_signalled() as stop,
@@ -62,18 +62,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def companions_of(
-    settings: Settings,  # noqa: ARG001
-    target: Target,  # noqa: ARG001
+    settings: Settings,
+    target: Target,
     failures: Callable[[], tuple[RouteFailure, ...]],  # noqa: ARG001
 ) -> Sequence[Companion]:
     """What runs beside the delivery, once in an installation.
 
     Args:
         settings: of the process.
-        target: where ClickHouse is.
+        target: where ClickHouse is; empty: nowhere.
         failures: the routes that do not deliver at present.
     """
-    return ()
+    from connectors.clickhouse.sql import Through
+    from connectors.response.companion import ResponseCompanion
+
+    response = ResponseCompanion(
+        settings.kafka,
+        settings.response,
+        max_age_s=settings.notify.max_age_s,
+        memory=target if isinstance(target, Through) else None,
+        framing=_framing(settings),
+    )
+    return (response,)
 
 
 def channels_of(notify: Notify) -> list[tuple[Route, RepeatingChannel]]:

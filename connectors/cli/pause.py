@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from connectors.clickhouse.sql import Target
     from connectors.response.by_hand import ByHand
     from connectors.response.ledger import Pause
     from connectors.settings import Kafka, Settings
@@ -79,9 +80,12 @@ def by_hand(args: argparse.Namespace, settings: Settings) -> Iterator[ByHand]:
     from connectors.response.topics import Recorder
 
     kafka, framing = _kafka(args, settings)
-    past = _past(args, settings, kafka, framing)
-    with closing(ActionLog(kafka, framing)) as log, closing(Ses(settings.response)) as ses:
-        yield ByHand(ses, Recorder(log), past)
+    with (
+        _memory(args, settings) as memory,
+        closing(ActionLog(kafka, framing)) as log,
+        closing(Ses(settings.response)) as ses,
+    ):
+        yield ByHand(ses, Recorder(log, memory), _past(kafka, framing, memory))
 
 
 def operator_of(args: argparse.Namespace) -> str:
@@ -97,7 +101,8 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
     from connectors.alarms.tables import aligned, moment
     from connectors.response.by_hand import ledger_of, whose
 
-    found = ledger_of(_past(args, settings, *_kafka(args, settings))).open()
+    with _memory(args, settings) as memory:
+        found = ledger_of(_past(*_kafka(args, settings), memory)).open()
     if not found:
         notice("nothing is paused by ses-streams")
         return 0
@@ -138,14 +143,21 @@ def _kafka(args: argparse.Namespace, settings: Settings) -> tuple[Kafka, Framing
     return msgspec.structs.replace(of_instance.kafka, brokers=endpoints.broker), framing_of(of_instance)
 
 
-def _past(args: argparse.Namespace, settings: Settings, kafka: Kafka, framing: Framing) -> list[AlarmAction]:
-    """What was done: Kafka has it; that of an instance has forgotten, so ClickHouse is asked as well."""
+@contextmanager
+def _memory(args: argparse.Namespace, settings: Settings) -> Iterator[Target | None]:
+    """Of an instance its ClickHouse, for its Kafka forgets."""
     from connectors.cli.clickhouse_at import target_of
+
+    if is_production(settings):
+        yield None
+        return
+    with target_of(args) as target:
+        yield target
+
+
+def _past(kafka: Kafka, framing: Framing, memory: Target | None) -> list[AlarmAction]:
+    """What was done."""
     from connectors.response.by_hand import past_of
     from connectors.response.view import actions
 
-    found = past_of(kafka, framing)
-    if not is_production(settings):
-        with target_of(args) as target:
-            found += actions(target)
-    return found
+    return past_of(kafka, framing) + (actions(memory) if memory else [])

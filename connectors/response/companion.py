@@ -80,7 +80,7 @@ class ResponseCompanion:
             responder = Responder(
                 self._settings,
                 ses,
-                Recorder(log),
+                Recorder(log, self._memory),
                 self._clock,
                 max_age_s=self._max_age_s,
                 patience=self._patience,

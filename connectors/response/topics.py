@@ -6,14 +6,16 @@ Nobody shares this work, so there is no consumer group: all partitions are read 
 from __future__ import annotations
 
 import contextlib
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 
-from connectors.errors import BrokerError
+from connectors.errors import BrokerError, ClickHouseError
 from connectors.kafka import await_broker, client_options, sentences
+from connectors.response.view import landed
 from pipelines.alarms.transition import decode
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, BlockError, Framing
@@ -22,12 +24,14 @@ from schemas.blocks import decode as decode_block
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from connectors.clickhouse.sql import Target
     from connectors.notify.actions import ActionLog
     from connectors.settings import Kafka
     from schemas.alarms import Alarm, AlarmAction
 
-_POLL_MS: Final = 500
+_POLL_MS: Final = 250
 _FLUSH_S: Final = 20.0
+_LOOK_S: Final = 0.1
 _MOST: Final = 2000
 
 
@@ -131,18 +135,39 @@ def actions_of(block: bytes, framing: Framing = SINGLE_OBJECT) -> Iterator[Alarm
 class Recorder:
     """Writes rows one at a time, each durable before the next."""
 
-    def __init__(self, log: ActionLog) -> None:
+    def __init__(self, log: ActionLog, memory: Target | None = None) -> None:
+        """Nothing is written yet.
+
+        Args:
+            log: where to.
+            memory: of an embedded instance, whose Kafka forgets: its ClickHouse.
+        """
         self._log = log
+        self._memory = memory
 
     def record(self, row: AlarmAction) -> AlarmAction:
         """Write a row, and return once it is durable; gives it as it was written.
+
+        Where Kafka forgets, an intent is durable once it has landed. Any other row may be lost there: the intent then
+        tells the next one to ask SES again.
 
         Raises:
             BrokerError: it is not.
         """
         self._log.write(row)
-        if not self._log.flush(_FLUSH_S):
+        if not self._log.flush(_FLUSH_S) or not self._landed(row):
             raise BrokerError(
-                "Kafka does not take the record of what is to be done, so it is not done: try again"
+                "what is to be done cannot be recorded, so it is not done: see that Kafka and the sink run"
             )
         return row
+
+    def _landed(self, row: AlarmAction) -> bool:
+        if self._memory is None or row["outcome"] != "intended":
+            return True
+        deadline = time.monotonic() + _FLUSH_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ClickHouseError):
+                if landed(self._memory, row):
+                    return True
+            time.sleep(_LOOK_S)
+        return False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from connectors.clickhouse.literals import text
 from connectors.clickhouse.sql import run_sql
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ def actions(target: Target) -> list[AlarmAction]:
     """
     answer = b"".join(run_sql(_SQL, "JSONCompactEachRow", target))
     return [_row(msgspec.json.decode(line)) for line in answer.splitlines() if line]
+
+
+def landed(target: Target, row: AlarmAction) -> bool:
+    """Whether a row, or a later one of its action, is stored.
+
+    Raises:
+        ClickHouseError: it does not answer.
+    """
+    query = (
+        f"SELECT count() FROM alarm_action_rows WHERE action_id = {text(row['action_id'])}"  # noqa: S608 - quoted
+        f" AND time >= fromUnixTimestamp64Milli(toInt64({row['time']}))"
+    )
+    return int(b"".join(run_sql(query, "TSV", target))) > 0
 
 
 def _row(values: list[Any]) -> AlarmAction:
