@@ -264,7 +264,10 @@ class Drain:
         (topics.WORKER_GROUP, (topics.EVENTS,)),
         *_COUNTING * _ROUNDS,
         (topics.EVIDENCE_GROUP, (topics.ALARMS,)),
-        (topics.SINK_GROUP, (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS, topics.ALARMS)),
+        (
+            topics.SINK_GROUP,
+            (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS, topics.ALARMS, topics.ALARM_ACTIONS),
+        ),
     )
     _COUNTED: Final = len(_STAGES) - 2
 
