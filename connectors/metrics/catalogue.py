@@ -196,6 +196,38 @@ _WORKER: Final = (
         "many: raise counting.dimension_cap, or take the dimension out of counting.dimensions",
         ("dimension",),
     ),
+    Metric(
+        "worker_alarm_evaluations",
+        "worker",
+        "counter",
+        "evaluations",
+        "of alarm keys: of those that got hits, and of open incidents",
+        "flat while bounces and complaints come in: the worker is stuck, or no rule is for them (`alarms check`)",
+    ),
+    Metric(
+        "worker_alarm_transitions",
+        "worker",
+        "counter",
+        "transitions",
+        "of alarms sent to Kafka",
+        "hundreds a minute: rules that are too narrow for what they are about; see the view alarms",
+    ),
+    Metric(
+        "worker_alarms_open",
+        "worker",
+        "gauge",
+        "incidents",
+        "open in this worker's partitions, of signals that are rates",
+        "any: `ses-streams alarms list`",
+    ),
+    Metric(
+        "worker_rules_refused",
+        "worker",
+        "gauge",
+        "0 or 1",
+        "1 while alarms.rules cannot be used as it is, and the rules read before stay in force",
+        "1: `ses-streams alarms check` names the line; a worker that starts now would end",
+    ),
 )
 _SINK: Final = (
     Metric(

@@ -67,7 +67,11 @@ def of_worker(numbers: WorkerNumbers) -> Iterator[Sample]:
     yield Sample("worker_rows", numbers.rows)
     yield Sample("worker_lag_records", numbers.lag)
     yield Sample("worker_remembered_ids", numbers.remembered)
-    for agent, steps in (("count", numbers.count), ("rate", numbers.rate)):
+    yield Sample("worker_alarm_evaluations", numbers.evaluations)
+    yield Sample("worker_alarm_transitions", numbers.transitions)
+    yield Sample("worker_alarms_open", numbers.alarms_open)
+    yield Sample("worker_rules_refused", numbers.rules_refused)
+    for agent, steps in (("count", numbers.count), ("rate", numbers.rate), ("orders", numbers.orders)):
         yield Sample("worker_records", steps.records, (agent,))
         yield Sample("worker_rejected", steps.rejected, (agent,))
         yield Sample("worker_batch_seconds", Spread(steps.batches, steps.seconds), (agent,))
