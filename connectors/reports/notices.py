@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
+from connectors.reports.alarms import shown
 from connectors.reports.figures import ask
 from schemas.counters import OTHER_VALUE
 
@@ -25,6 +27,11 @@ ORDER BY others / greatest(every, 1) DESC, dimension
 _REJECTED: Final = """
 SELECT stage, cause, count() FROM dead_letters WHERE time > now() - INTERVAL 1 HOUR GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
+_EARLY: Final = """
+SELECT alarm_key, signal, dimension, value, rate, limit, formatDateTime(opened_time, '%Y-%m-%d %H:%i')
+FROM incidents WHERE resolved_time IS NULL AND severity = 'notice' ORDER BY opened_time DESC, alarm_key
+"""
+_EARLY_SHOWN: Final = 5
 _FUTURE: Final = """
 SELECT uniqExact(event_id), formatDateTime(max(greatest(sent_time, event_time)), '%Y-%m-%d %H:%i')
 FROM event_rows WHERE future
@@ -37,7 +44,20 @@ def notices(target: Target) -> tuple[str, ...]:
     Raises:
         ClickHouseError: it does not answer.
     """
-    return (*_capped(target), *_rejected(target), *_future(target))
+    return (*_early(target), *_capped(target), *_rejected(target), *_future(target))
+
+
+def _early(target: Target) -> list[str]:
+    """Alarms that wake nobody."""
+    rows = ask(target, _EARLY)
+    sentences = [
+        f"{signal.replace('_', ' ')} of {dimension} {value} since {opened} UTC: {shown(signal, rate)} (limit"
+        f" {shown(signal, limit)}), early and nobody was paged; see `ses-streams alarms show {shlex.quote(key)}`"
+        for key, signal, dimension, value, rate, limit, opened in rows[:_EARLY_SHOWN]
+    ]
+    if len(rows) > _EARLY_SHOWN:
+        sentences.append(f"{len(rows) - _EARLY_SHOWN:,} more early signs: see `ses-streams alarms list`")
+    return sentences
 
 
 def _capped(target: Target) -> list[str]:

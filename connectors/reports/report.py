@@ -1,4 +1,4 @@
-"""What `ses-streams report` says: campaigns and regions at a glance, dead letters, what each path missed, notices."""
+"""What `ses-streams report` says: alarms, campaigns, regions, dead letters, what each path missed, notices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from connectors.postmaster.glance import glance
-from connectors.reports import notices, regions
+from connectors.reports import alarms, notices, regions
 from connectors.reports.figures import Rate, ask, rates, shown, table
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Report:
     """The whole report."""
 
     events: int
+    alarms: alarms.Alarms
     campaigns: tuple[Campaign, ...]
     """The worst complaint rate first, as far as its lower limit proves it."""
     more_campaigns: int
@@ -93,6 +94,7 @@ def report(target: Target, campaigns: int = 20, moved_points: float = regions.MO
     paths = ask(target, "SELECT arrayJoin(paths) AS path, count() FROM events GROUP BY path ORDER BY path")
     return Report(
         events=int(events),
+        alarms=alarms.alarms(target),
         campaigns=tuple(every[:campaigns]),
         more_campaigns=max(0, len(every) - campaigns),
         regions=regions.regions(target, moved_points),
@@ -105,7 +107,7 @@ def report(target: Target, campaigns: int = 20, moved_points: float = regions.MO
 
 def render(found: Report) -> str:
     """The report as plain aligned text."""
-    sections = [f"{found.events:,} events"]
+    sections = [f"{found.events:,} events", *alarms.render(found.alarms)]
     if found.campaigns:
         header = ("campaign", "sends", "deliveries", "complaint rate (95 %)", "hard-bounce rate (95 %)")
         body = [
