@@ -1,1 +1,1 @@
-"""The Faust app: count and rate agents around the pure functions of `pipelines.counting`."""
+"""The Faust app: its agents, around the pure functions of `pipelines.counting` and `pipelines.alarms`."""
