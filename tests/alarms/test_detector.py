@@ -200,7 +200,7 @@ class TestRecovery:
         assert found.relapsed
         assert not read(counted, 33, recovering).relapsed
         assert not read(counted, 34, replace(recovering, clean_since=HOUR + 34 * H)).relapsed
-        weaker = flat((3, 10, 500), (30, 0, 500), (1, 2, 500))
+        weaker = flat((3, 10, 500), (30, 0, 500), (1, 4, 500))
         assert not read(weaker, 34, recovering).relapsed
 
     def test_neither_is_asked_of_a_key_that_is_well(self) -> None:
