@@ -91,17 +91,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from connectors.alarms.rules import rules_file_of
     from connectors.alarms.tables import of_rules
-    from pipelines.alarms.rules import RulesError
-    from pipelines.alarms.rules_file import RulesFile
 
     settings = settings_of(args)
-    counting = settings.counting
     path = args.file or settings.alarms.rules
-    try:
-        rules = RulesFile(path, counting.dimensions, counting.retention_days).rules
-    except RulesError as error:
-        raise SettingsError(str(error)) from None
+    rules = rules_file_of(settings, path).rules
     print(of_rules(rules))
     notice(f"{path or 'no rules file, so the own rules'}: {len(rules.in_force)} rules are in force")
     return 0

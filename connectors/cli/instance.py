@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from connectors.alarms.rules import rules_file_of
 from connectors.cli.context import embedded, is_production, notice, signals
 from connectors.cli.notify import channels_of
 from connectors.cli.part import COMMAND
@@ -88,10 +89,11 @@ def supervise(
     """A supervisor of a held directory; run it with `run_until_stopped`.
 
     Raises:
-        SettingsError: when a route of `notify` cannot be used.
+        SettingsError: when a route of `notify` cannot be used, or the alarm rules are not valid.
     """
+    # Before anything starts: parts would end over it one after the other.
+    rules_file_of(settings)
     if settings.notify.routes:
-        # Before anything starts: the part that delivers alarms starts last.
         channels_of(settings.notify)
     limit = settings.embedded.broker_limit_mb * 1_000_000
     return Supervisor(Plan(directory, settings, COMMAND, tasks or {}, limit), listener)

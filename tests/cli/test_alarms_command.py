@@ -91,6 +91,19 @@ def test_an_invalid_file_is_one_sentence_and_exit_code_2(
     assert sentence in error
 
 
+@pytest.mark.sockets
+def test_nothing_starts_on_an_invalid_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.toml").write_text("[[rule]]\nname = 'x'\n")
+    monkeypatch.setenv("SES_STREAMS_ALARMS__RULES", "bad.toml")
+    monkeypatch.setattr(sys, "argv", ["ses-streams", "up", "--http", "127.0.0.1:1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "bad.toml, line 2: there is no rule x" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("action", [["list"], ["show", "k"]])
 def test_without_data_there_is_nothing_to_list(said: Any, action: list[str]) -> None:
     code, _, error = said(*action)
