@@ -27,9 +27,10 @@ from pipelines.alarms.transition import decode, encode, record_key
 from schemas import topics
 from schemas.alarms import SEVERITIES, Alarm
 from schemas.blocks import SINGLE_OBJECT, BlockError, Framing
+from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kafka import TopicPartition
 
@@ -102,6 +103,7 @@ class Explainer:
         policy: Policy | None = None,
         framing: Framing = SINGLE_OBJECT,
         clock: Callable[[], float] = time.time,
+        left: Iterable[Alarm] = (),
     ) -> None:
         """Connects nowhere yet.
 
@@ -111,6 +113,7 @@ class Explainer:
             policy: when.
             framing: how blocks name their schema.
             clock: seconds; for lag only.
+            left: transitions that landed and that nobody will send again: see `left_unexplained`.
         """
         self._kafka = kafka
         self._policy = policy or Policy()
@@ -119,6 +122,7 @@ class Explainer:
         self._halt = threading.Event()
         self._patience = Patience(self._halt, self._policy.retry, "an explanation of an alarm")
         self._explaining = Explaining(connect, self._patience)
+        self._left = tuple(left)
         self._gathered = _Gathered()
         self._flying: tuple[_Gathered, Future[None]] | None = None
         self._generation = 0
@@ -137,6 +141,7 @@ class Explainer:
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.EVIDENCE_GROUP))
             try:
                 consumer.subscribe([topics.ALARMS], listener=Rebalances(self._rebalanced, self.ready.set))
+                self._take_left()
                 with closing(KafkaBlocks(self._kafka)) as producer:
                     while not stop.is_set():
                         self._turn(consumer, producer)
@@ -171,6 +176,12 @@ class Explainer:
         flying = len(self._flying[0].alarms) if self._flying else 0
         self.numbers.waiting = len(gathered.alarms) + flying
 
+    def _take_left(self) -> None:
+        self._gathered.since = time.monotonic()
+        for alarm in self._left:
+            partition = of_key(alarm["dimension"], alarm["value"], self._kafka.partitions)
+            self._gathered.alarms[alarm["alarm_key"], alarm["seq"]] = (alarm, partition)
+
     def _read(self, record: Any) -> list[Alarm]:
         try:
             return decode(record.value or b"", self._framing)
@@ -183,7 +194,9 @@ class Explainer:
         """Whether enough time has passed; what needs no explanation is only committed, and need not wait."""
         gathered = self._gathered
         waited = time.monotonic() - gathered.since >= self._policy.gather_s
-        return bool(gathered.next_offsets) and (waited or len(gathered.alarms) >= self._policy.most)
+        return bool(gathered.next_offsets or gathered.alarms) and (
+            waited or len(gathered.alarms) >= self._policy.most
+        )
 
     def _start(self, producer: KafkaBlocks) -> None:
         gathered, self._gathered = self._gathered, _Gathered()

@@ -64,29 +64,38 @@ def explain(subject: Subject, ask: Ask) -> dict[str, Any]:
     if expected := _forecast(subject, ask, rows):
         told["forecast"] = expected.evidence()
     told["sql"] = query.shown_sql(seen, found[0].factor if found else "provider")
-    told["summary"] = summary(seen, found, hits > seen.limit * trials)
+    told["summary"] = summary(seen, found, hits, beyond=hits > seen.limit * trials)
     return told
 
 
-def summary(subject: Subject, found: Sequence[Driver], beyond: bool) -> str:  # noqa: FBT001 - a fact
+def summary(subject: Subject, found: Sequence[Driver], hits: int, *, beyond: bool) -> str:
     """One sentence that names the strongest driver, or says that there is none.
 
     Args:
         subject: what it is about.
         found: best first.
-        beyond: whether there are more hits than the limit allows, in the hours looked at.
+        hits: of all.
+        beyond: whether they are more than the limit allows, in the hours looked at.
     """
     if not found:
-        return f"No part of {_named(subject.dimension, subject.value)} stands out: the {subject.hit} are spread evenly"
+        whole = _named(subject.dimension, subject.value)
+        return f"No part of {whole} stands out among its {hits:,} {subject.hit}"
     first = found[0]
     if first.trials is None or first.rate is None:
         share = f"{first.excess_share:.0%} of the {subject.hit}"
         return f"{share} are of {_named(first.factor, first.value)} ({first.hits:,})"
+    what = "excess comes" if beyond else f"{subject.hit} come"
     return (
-        f"{first.excess_share:.0%} of the {'excess' if beyond else subject.hit}"
-        f" {'comes' if beyond else 'come'} from {_named(first.factor, first.value)}:"
-        f" {first.hits:,} {subject.hit} in {first.trials:,}, {first.rate:.2%}"
+        f"{first.excess_share:.0%} of the {what} from {_named(first.factor, first.value)}:"
+        f" {first.hits:,} {subject.hit} in {first.trials:,} {_trial(subject, first.factor)}, {first.rate:.2%}"
     )
+
+
+def _trial(subject: Subject, factor: str) -> str:
+    """What the trials of a factor are: sends name no IP, and links are those of messages in which any was clicked."""
+    if factor == "link":
+        return "messages in which it was clicked"
+    return "attempts" if factor == "outgoing_ip" and "sends" in subject.share.trials else subject.trial
 
 
 def _named(factor: str, value: str) -> str:

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     import kafka as kafka_python
 
 from connectors.alarms.explainer import Explainer, Policy
+from connectors.alarms.left import left_unexplained
 from connectors.clickhouse.client import open_client
 from connectors.clickhouse.landing import Retry
 from connectors.kafka import Positions, client_options
@@ -25,6 +26,7 @@ from connectors.kafka_commits import Commits
 from pipelines.alarms.transition import decode
 from schemas import topics
 from schemas.blocks import encode
+from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -328,6 +330,32 @@ def test_killed_between_send_and_commit_it_says_nothing_new(
     insert(topics.ALARMS, [transition()])
     assert contents("alarms") == before
     assert '"drivers":[{' in before.replace("\\", "")
+
+
+def test_what_a_broker_forgot_is_explained_all_the_same(
+    place: Place, event: Any, to: Any, insert: Any, client: Any
+) -> None:
+    insert(topics.EVENTS, bad(event, to))
+    over = {"alarm_key": "complaint_rate:campaign:winter", "value": "winter"}
+    told = transition(seq=2, cause="escalated")
+    insert(
+        topics.ALARMS,
+        [
+            transition(operator="", silenced_until=0),
+            told,
+            told | {"revision": 1},
+            transition(seq=3, cause="acknowledged"),
+            transition(**over),
+            transition(**over, seq=2, cause="clean", state="resolved"),
+        ],
+    )
+    left = left_unexplained(client)
+    assert left == [transition(operator="", silenced_until=0)]
+    place.running.append(Running(Explainer(place.kafka, place.connect, policy=POLICY, left=left)))
+    until(lambda: place.committed() == 1)
+    ((partition, _, row),) = place.told()
+    assert partition == of_key("campaign", "spring", 2)
+    assert (row["seq"], row["machine"]) == (1, bytes(range(256)))
 
 
 def test_stopped_while_it_waits_it_stops_and_commits_nothing(place: Place, event: Any) -> None:

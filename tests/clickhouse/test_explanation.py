@@ -262,7 +262,7 @@ def test_evenly_spread_nothing_is_named(event: Any, to: Any, insert: Any, ask: A
     insert("ses.events", rows)
     told = explain(Subject("campaign", "spring", "complaint_rate", 0.001, HOUR, HOUR + HOUR_S), ask)
     assert told["drivers"] == []
-    assert told["summary"] == "No part of campaign spring stands out: the complaints are spread evenly"
+    assert told["summary"] == "No part of campaign spring stands out among its 20 complaints"
     assert told["explained"]
 
 
