@@ -141,7 +141,8 @@ def test_killed_at_any_moment(kafka: Kafka, receiver: Any, alarm: Any, tmp_path:
                 process.end(kill=True)
                 kills += 1
                 process.start()
-        until(lambda: committed(kafka) == rows)
+            # Else one may end before it is told, and then it is not.
+            until(lambda rows=rows: committed(kafka) == rows)
     finally:
         process.close()
     assert kills == 20
