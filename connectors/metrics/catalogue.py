@@ -359,6 +359,33 @@ _NOTIFY: Final = (
         ("companion",),
     ),
 )
+_RESPONSE: Final = (
+    Metric(
+        "notify_paused",
+        "notify",
+        "gauge",
+        "targets",
+        "configuration sets and tenants that ses-streams has paused; in whoever runs the response",
+        "any: `ses-streams pause --list`",
+    ),
+    Metric(
+        "notify_pause_overdue_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "since the oldest pause should have been resumed",
+        "minutes: SES does not take it; `ses-streams pause --list` has its words",
+    ),
+    Metric(
+        "notify_pauses",
+        "notify",
+        "counter",
+        "deeds",
+        "of the response: pauses and resumes, by how they went (docs/response.md)",
+        "failed grows: see notify's log, and the permissions of response.role_arn",
+        ("action", "outcome"),
+    ),
+)
 _EXPLAINER: Final = (
     Metric(
         "sink_alarms_explained",
@@ -401,7 +428,7 @@ _EXPLAINER: Final = (
         "above 10: pages go out before it (notify.evidence_wait_s); give ClickHouse more cores",
     ),
 )
-METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *_NOTIFY)
+METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *_NOTIFY, *_RESPONSE)
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from connectors.clickhouse.recounter import Numbers as RecounterNumbers
     from connectors.clickhouse.sink import Numbers as SinkNumbers
     from connectors.notify.notifier import Notifier
+    from connectors.response.responder import Numbers as ResponseNumbers
     from connectors.sources.numbers import Numbers as SourceNumbers
     from pipelines.worker.numbers import Numbers as WorkerNumbers
 
@@ -113,6 +114,19 @@ def of_notifier(notifier: Notifier, now: float) -> Iterator[Sample]:
         yield Sample("notify_route_failing_seconds", failing.get(route, 0.0), (route,))
     for name, count in notifier.companion_failures.items():
         yield Sample("notify_companion_failures", count, (name,))
+    from connectors.response.companion import ResponseCompanion  # noqa: PLC0415 - heavy, and for this process alone
+
+    for each in notifier.companions:
+        if isinstance(each, ResponseCompanion):
+            yield from of_response(each.numbers)
+
+
+def of_response(numbers: ResponseNumbers) -> Iterator[Sample]:
+    """Of the response beside a notifier."""
+    yield Sample("notify_paused", numbers.paused)
+    yield Sample("notify_pause_overdue_seconds", numbers.overdue_s)
+    for (action, outcome), count in sorted(numbers.outcomes.items()):
+        yield Sample("notify_pauses", count, (action, outcome))
 
 
 def of_explainer(numbers: ExplainerNumbers) -> Iterator[Sample]:

@@ -38,7 +38,7 @@ class Company:
     """Runs companions; `start` and `stop` are called by one thread."""
 
     def __init__(self, companions: Sequence[Companion]) -> None:
-        self._companions = tuple(companions)
+        self.companions = tuple(companions)
         self._running: list[tuple[threading.Thread, threading.Event]] = []
         self.failures: dict[str, int] = {each.name: 0 for each in companions}
         """How often each has failed."""
@@ -47,7 +47,7 @@ class Company:
         """Start all that do not run."""
         if self._running:
             return
-        for each in self._companions:
+        for each in self.companions:
             stop = threading.Event()
             thread = threading.Thread(target=self._run, args=(each, stop), name=each.name, daemon=True)
             self._running.append((thread, stop))

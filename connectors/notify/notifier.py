@@ -134,6 +134,11 @@ class Notifier:
         return tuple(route.name for route, _ in self._channels)
 
     @property
+    def companions(self) -> Sequence[Companion]:
+        """What runs beside."""
+        return self._company.companions
+
+    @property
     def companion_failures(self) -> dict[str, int]:
         """How often each companion has failed."""
         return self._company.failures

@@ -56,7 +56,9 @@ class Numbers:
     """What was done since the start."""
 
     paused: int = 0
-    """Targets that are paused at present."""
+    """Targets that are paused at present, or may be."""
+    overdue_s: float = 0.0
+    """For how long the oldest of them should have been resumed."""
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     """By action and outcome."""
 
@@ -124,7 +126,7 @@ class Responder:
                 del self._pending[key]
         for pause in self._ledger.open():
             self._tend(pause)
-        self.numbers.paused = len(self._ledger.open())
+        self._measure()
 
     def _asks(self, alarm: Alarm) -> bool:
         """Whether a transition is one that pauses."""
@@ -220,6 +222,12 @@ class Responder:
         other = latest["incident"] not in {0, pause.row["incident"]}
         over = latest["seq"] > pause.row["seq"] and latest["state"] in {"resolved", "ok"}
         return "the incident is over" if over or other else ""
+
+    def _measure(self) -> None:
+        left = self._ledger.open()
+        self.numbers.paused = len(left)
+        ends = [each.row["expires_time"] for each in left if each.row["expires_time"]]
+        self.numbers.overdue_s = max(0.0, self._clock() - min(ends) / 1000) if ends else 0.0
 
     def _watch(self, pause: Pause) -> None:
         name = pause.row["action_id"]

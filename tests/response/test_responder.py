@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from connectors.errors import SettingsError
+from connectors.metrics.catalogue import METRICS
+from connectors.metrics.readings import of_response
 from connectors.response.settings import Response, check
 from connectors.response.targets import Target
 
@@ -297,6 +299,26 @@ def test_what_ses_does_not_take_is_tried_again_with_pauses_in_between(
         responder.step()
     assert ses.sets["bulk"] is True
     assert responder.numbers.paused == 0
+
+
+def test_a_pause_that_cannot_be_ended_is_seen_in_the_metrics(world: Any, make_alarm: Any) -> None:
+    responder = world.make_responder(expires_h=1)
+    responder.hear(make_alarm())
+    responder.step()
+    for _ in range(4):
+        world.ses.goes_awry("PUT", 403, "AccessDeniedException")
+    world.clock.now += 3700
+    for _ in range(4):
+        responder.step()
+        world.clock.now += 50
+    found = {(sample.name, sample.labels): sample.value for sample in of_response(responder.numbers)}
+    assert {name for name, _ in found} <= {metric.name for metric in METRICS}
+    assert found["notify_paused", ()] == 1
+    assert found["notify_pause_overdue_seconds", ()] == 250
+    assert found["notify_pauses", ("resume", "failed")] == 4
+    world.clock.now += 50
+    responder.step()
+    assert (responder.numbers.overdue_s, responder.numbers.paused) == (0.0, 0)
 
 
 def test_settings_are_checked() -> None:
