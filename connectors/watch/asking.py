@@ -49,15 +49,15 @@ class Delivered:
     """Of them slower than each of the limits asked for."""
 
 
-def newest(target: Target) -> Newest | None:
-    """How far the data go; None: there are none.
+def newest(target: Target, now: int) -> Newest | None:
+    """How far the data go that are not ahead of `now` (ms); None: there are none.
 
     Raises:
         ClickHouseError: as all the functions here, when nothing answers or it refuses.
     """
     rows = ask(
         target,
-        f"SELECT {_HOUR} FROM event_rows WHERE sent_time <= now64(3) ORDER BY sent_time DESC LIMIT 1",  # noqa: S608
+        f"SELECT {_HOUR} FROM event_rows WHERE sent_time <= {_ms(now)} ORDER BY sent_time DESC LIMIT 1",  # noqa: S608
     )
     if not rows:
         return None
@@ -76,19 +76,20 @@ def oldest(target: Target) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def delivered_since(target: Target, landed: int, since: int) -> tuple[list[int], int]:
+def delivered_since(target: Target, landed: int, since: int, now: int) -> tuple[list[int], int]:
     """Cohort hours for which deliveries landed, and when the last of them did.
 
     Args:
         target: where ClickHouse is.
         landed: ms by ClickHouse's clock; those that landed at it are among them.
         since: first cohort hour that is of interest, seconds.
+        now: what was sent later is ahead of the clock, ms.
     """
     rows = ask(
         target,
         f"SELECT {_HOUR} AS hour, toUnixTimestamp64Milli(max(landed)) FROM event_rows"  # noqa: S608 - numbers
-        f" WHERE landed >= fromUnixTimestamp64Milli(toInt64({landed})) AND {_LATENCY}"
-        f" AND sent_time >= toDateTime64({since}, 3, 'UTC') AND sent_time <= now64(3) GROUP BY hour ORDER BY hour",
+        f" WHERE landed >= {_ms(landed)} AND {_LATENCY}"
+        f" AND sent_time >= toDateTime64({since}, 3, 'UTC') AND sent_time <= {_ms(now)} GROUP BY hour ORDER BY hour",
     )
     return [int(row[0]) for row in rows], max((int(row[1]) for row in rows), default=landed)
 
@@ -157,7 +158,7 @@ SELECT {_value(dimension)} AS value, {_HOUR} AS hour,
     groupBitOr(bitShiftLeft(toUInt64(1), toMinute(sent_time))),
     greatest(uniqIf(message_id, event_type = 'Send'), uniqIf(message_id, event_type = 'Delivery'))
 FROM event_rows
-{_in([(since, until)])} AND sent_time <= now64(3) AND {_SENT} {_tagged(dimension)}
+{_in([(since, until)])} AND {_SENT} {_tagged(dimension)}
 GROUP BY value, hour
 HAVING value != '' {_like(patterns)}""",  # noqa: S608 - numbers and quoted text
     ):
@@ -186,13 +187,17 @@ def _latencies(dimension: str, hours: Collection[int]) -> str:
     return (
         f"SELECT message_id, event_type AS type, {_value(dimension)} AS value, {_HOUR} AS hour,"  # noqa: S608
         " greatest(toUnixTimestamp64Milli(event_time) - toUnixTimestamp64Milli(sent_time), 0) AS took"
-        f" FROM event_rows FINAL {_in(ranges_of(hours))} AND sent_time <= now64(3)"
+        f" FROM event_rows FINAL {_in(ranges_of(hours))}"
         f" AND {_LATENCY} AND hour IN ({', '.join(map(str, hours)) or 'NULL'}) {_tagged(dimension)}"
     )
 
 
 def _in(ranges: Sequence[Hours]) -> str:
     return f"WHERE ({between('sent_time', ranges).removeprefix('WHERE ')})"
+
+
+def _ms(time: int) -> str:
+    return f"fromUnixTimestamp64Milli(toInt64({time}))"
 
 
 def _value(dimension: str) -> str:

@@ -42,6 +42,8 @@ class Lag:
     """For how long nothing was read though there was something."""
     behind_s: float
     """Age of the oldest record that is not read; 0: all that was there at the look before has been."""
+    events_s: float
+    """The same of the records that hold events."""
 
 
 class Lags:
@@ -109,18 +111,22 @@ class Lags:
         waiting = {
             place: offset for place, offset in behind.items() if self._ends_before.get(place, 0) > offset
         }
-        oldest = self._oldest(waiting)
-        return Lag(records, stuck_s, max(0.0, (now - oldest) / 1000) if oldest else 0.0)
+        self._find_out(waiting)
+        events = {place: offset for place, offset in waiting.items() if place[0] == topics.EVENTS}
+        return Lag(records, stuck_s, self._age_s(waiting, now), self._age_s(events, now))
 
-    def _oldest(self, waiting: Mapping[Place, int]) -> int:
-        """When the oldest of the records at some offsets was written, ms; 0: there is none."""
+    def _age_s(self, waiting: Mapping[Place, int], now: int) -> float:
+        """Of the oldest of the records at some offsets; 0: there is none, or it is not known."""
+        known = [self._written[each] for each in waiting.items() if each in self._written]
+        return max(0.0, (now - min(known)) / 1000) if known else 0.0
+
+    def _find_out(self, waiting: Mapping[Place, int]) -> None:
+        """When the records at some offsets were written."""
         unknown = {place: offset for place, offset in waiting.items() if (place, offset) not in self._written}
         if unknown:
             if len(self._written) > _MOST_KNOWN:
                 self._written = {}
             self._written |= _peek(self._kafka, unknown)
-        known = [self._written[each] for each in waiting.items() if each in self._written]
-        return min(known, default=0)
 
 
 _MOST_KNOWN: Final = 10_000

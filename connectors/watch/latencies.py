@@ -50,7 +50,7 @@ class Latencies:
             BrokerError: Kafka does not take a transition.
         """
         begin = now // 1000 - self._rule.slow_hours * HOUR_S
-        landed = self._take_in(min(begin, self._evaluated // 1000 or begin), stopped)
+        landed = self._take_in(min(begin, self._evaluated // 1000 or begin), now, stopped)
         before = self._evaluated or begin * 1000
         opened = ledger.open_values(self._rule, self._dimension)
         for value in sorted(self._touched | opened):
@@ -60,9 +60,9 @@ class Latencies:
         self._landed, self._evaluated, self._touched = landed, now, set()
         self._forget(begin)
 
-    def _take_in(self, since: int, stopped: Callable[[], bool]) -> int:
+    def _take_in(self, since: int, now: int, stopped: Callable[[], bool]) -> int:
         """Ask for the cohort hours that something landed for; until when that is, ms."""
-        hours, landed = asking.delivered_since(self._target, max(0, self._landed - _OVERLAP_MS), since)
+        hours, landed = asking.delivered_since(self._target, max(0, self._landed - _OVERLAP_MS), since, now)
         limits = [limit for _, limit in self._rule.limits]
         for start in range(0, len(hours), _AT_ONCE):
             if stopped():

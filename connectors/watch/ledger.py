@@ -70,7 +70,7 @@ class Ledger:
         """
         self.remember(
             (alarm["alarm_key"], alarm["seq"], alarm["machine"])
-            for alarm in _alarms(self._kafka, self._framing, give_up)
+            for alarm in all_alarms(self._kafka, self._framing, give_up)
             if alarm["signal"] in SURVEYED_SIGNALS and not alarm["revision"]
         )
 
@@ -195,7 +195,7 @@ class Ledger:
 _NEW: Final = Machine()
 
 
-def _alarms(kafka: Kafka, framing: Framing, give_up: Callable[[], bool]) -> Iterator[Alarm]:
+def all_alarms(kafka: Kafka, framing: Framing, give_up: Callable[[], bool]) -> Iterator[Alarm]:
     """Everything that `ses.alarms` has now. What is no alarm is passed over: the sink makes a dead letter of it."""
     await_broker(kafka)
     with sentences(kafka), contextlib.closing(KafkaConsumer(**_READING, **client_options(kafka))) as consumer:

@@ -72,17 +72,16 @@ class Measuring:
         self._queues: dict[float, list[Queue]] = {}
         self._waiting = {queue.url: Standing(_WAITING_S) for queue in settings.bridge.queues}
         self.behind_s: float | None = None
-        """Age of what has not landed; None: it is not known."""
+        """Age of the oldest events that have not landed; None: it is not known."""
         self.waiting: str = ""
         """A queue in which something waits; empty: there is none."""
 
     def take(self, rules: Sequence[Rule], now: int, started: float) -> dict[str, Measured]:
         """What there is for each rule, at `now` (ms); `started`: when the watch did, s."""
         lags: dict[str, Lag] = {}
-        self.behind_s = None
         with noted(self._numbers, "lags"):
             lags = self._lags.look(now)
-            self.behind_s = lags["sink"].behind_s
+        self.behind_s = lags["sink"].events_s if lags else None
         routes = {each.route: (max(0.0, (now - each.since) / 1000), each.reason) for each in self._failures()}
         silent_s = now / 1000 - (self._surveys.answered or started)
         queues = self._depths(rules, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -97,9 +98,9 @@ class Rounds:
         next_look = 0.0
         while not stop.is_set():
             self._hear(stop)
-            if self._clock() >= next_look and not stop.is_set():
+            if time.monotonic() >= next_look and not stop.is_set():
                 self._look()
-                next_look = self._clock() + self._policy.look_s
+                next_look = time.monotonic() + self._policy.look_s
         surveying.join(_JOIN_S)
 
     def close(self) -> None:
@@ -174,10 +175,10 @@ class Rounds:
 
     def _survey(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            began = self._clock()
+            began = time.monotonic()
             with noted(self._numbers, "surveys"):
                 self._surveys.look(self._given.rules_file.rules.surveyed, stop.is_set)
-            took = self._numbers.survey_seconds = self._clock() - began
+            took = self._numbers.survey_seconds = time.monotonic() - began
             self._numbers.surveys += 1
             stop.wait(max(self._policy.survey_s, took))
 

@@ -61,7 +61,8 @@ class Sends:
             ledger.tell(self._rule, self._dimension, value, lambda _: Reading(now))
 
     def _take_in(self, hour: int, stopped: Callable[[], bool]) -> None:
-        begin = hour - int(self._rule.options["weeks"]) * WEEK_H * HOUR_S
+        # A week and a day more than is learned from, which ends with the last send.
+        begin = hour - (int(self._rule.options["weeks"]) + 1) * WEEK_H * HOUR_S - _DAY_S
         if hour >= self._whole_at + _DAY_S:
             since = begin
         elif hour != self._learned_at:
@@ -97,7 +98,9 @@ class Sends:
     def _learn(self, hour: int) -> None:
         options = self._rule.options
         self._patterns = {
-            value: silence.learn(of_value, hour, int(options["weeks"]), options["least_expected"])
+            value: silence.learn(
+                of_value, _before(of_value, hour), int(options["weeks"]), options["least_expected"]
+            )
             for value, of_value in self._hours.items()
         }
         self._learned_at = hour
@@ -113,6 +116,12 @@ class Sends:
             return silence.reading(silence.silence(pattern, begin, now), machine, limits, last_send, now)
 
         return read
+
+
+def _before(hours: dict[int, Hour], hour: int) -> int:
+    """Where the history that is learned from ends: the silence that is judged is no part of it, for a week."""
+    last = max(hours)
+    return min(last, hour) if hour - last < WEEK_H * HOUR_S else hour
 
 
 def _last_send(hours: dict[int, Hour]) -> int:

@@ -66,12 +66,13 @@ class Surveys:
             ClickHouseError: no answer; the rest is done at the next look.
             BrokerError: Kafka does not take a transition.
         """
-        newest = asking.newest(self._target)
+        wall = int(self._clock() * 1000)
+        newest = asking.newest(self._target, wall)
         self._heard()
         self._look_for_refused()
         if newest is None:
             return
-        self.event_clock.advance(newest, int(self._clock() * 1000))
+        self.event_clock.advance(newest, wall)
         for latencies in _kept(self._latencies, rules, LATENCY, self._latencies_of):
             latencies.look(self._ledger, self.event_clock.now, stopped)
             self._heard()

@@ -5,9 +5,10 @@ put forward or back moves a habit by an hour; all here is UTC) in each of the la
 without any send, nothing is expected. Else a silence is usual up to the longest one in any of them.
 
 The evidence: each hour of those weeks is held against what the other weeks say is usual in it, and the worst silence,
-in parts of the usual one, is the *surprise* that this traffic is good for (2 at the least). Of n such hours and one more of the same
-kind each is equally likely to have the worst: a worse one has a probability of at most 1 / (n + 1), and evidence n + 1.
-Beyond that silences are taken to be without memory, so that evidence grows as exp(Λ) with Λ = ∫ ln(n + 1) / (surprise ·
+in parts of the usual one, is the *surprise* that this traffic is good for (2 at the least). Two hours are passed over,
+for an outage in the past. Of n such hours and one more of the same kind each is equally likely to be the worst: one
+that is worse than the third worst has a probability of at most 3 / (n + 1), and evidence (n + 1) / 3. Beyond that
+silences are taken to be without memory, so that evidence grows as exp(Λ) with Λ = ∫ ln((n + 1) / 3) / (surprise ·
 usual) dt since the last send; but never faster than that of a Poisson process of the least sends of those hours. So
 for traffic in bursts it counts bursts missed, not sends.
 
@@ -37,6 +38,8 @@ HOUR_S: Final = 3600
 WEEK_H: Final = 168
 LEAST_WEEKS: Final = 2
 """Of history; with less there is no telling a habit from chance."""
+OUTAGE_H: Final = 2
+"""So many of the worst hours are passed over: a past outage must not make the next one look usual for weeks."""
 LEAST_SURPRISE: Final = 2.0
 """Weeks that were all alike are no proof that the next one is: twice the usual silence is always allowed for."""
 _MINUTES: Final = 60
@@ -80,7 +83,8 @@ def learn(hours: Mapping[int, Hour], end: int, weeks: int, least_expected: float
     known = [hour for hour in hours if hour < end]
     if not known:
         return None
-    weeks = min(weeks, (end - min(known)) // (WEEK_H * HOUR_S))
+    # The first hour there is may have begun before the first event of it that there is.
+    weeks = min(weeks, (end - min(known) - HOUR_S) // (WEEK_H * HOUR_S))
     if weeks < LEAST_WEEKS:
         return None
     begin = end - weeks * WEEK_H * HOUR_S
@@ -96,8 +100,8 @@ def learn(hours: Mapping[int, Hour], end: int, weeks: int, least_expected: float
     least = _over_neighbours(sends.reshape(weeks, WEEK_H).min(axis=0), np.minimum)
     expected = least >= max(least_expected, 1.0)
     usual = np.where(expected, _over_neighbours(silences.max(axis=0), np.maximum), math.inf)
-    hours = weeks * int(expected.sum())
-    evidence = math.log(hours + 1) / _surprise(silences, expected)
+    seen = weeks * int(expected.sum())
+    evidence = math.log((seen + 1) / (OUTAGE_H + 1)) / _surprise(silences, expected)
     rates = np.where(expected, np.minimum(evidence / usual, least / _MINUTES), 0.0)
     turn = begin // HOUR_S % WEEK_H
     return Pattern(np.roll(rates, turn), np.roll(usual, turn), np.roll(least, turn), weeks)
@@ -113,16 +117,18 @@ def _longest_silences(active: NDArray[np.bool_]) -> NDArray[np.float64]:
     minutes = np.arange(2 * _MINUTES)
     last = np.maximum.accumulate(np.where(both, minutes, -1), axis=1)
     silent = (minutes - last)[:, _MINUTES:]
-    return np.maximum(silent.max(axis=1), 1).astype(np.float64)
+    found: NDArray[np.float64] = np.maximum(silent.max(axis=1), 1).astype(np.float64)
+    return found
 
 
 def _surprise(silences: NDArray[np.float64], expected: NDArray[np.bool_]) -> float:
     """How far silences went beyond the usual: of each week, held against what the other weeks say is usual."""
-    most = LEAST_SURPRISE
+    found = []
     for week in range(len(silences)):
         others = _over_neighbours(np.delete(silences, week, axis=0).max(axis=0), np.maximum)
-        most = max(most, float(np.max(silences[week] / others, where=expected, initial=1.0)))
-    return most
+        found.append((silences[week] / others)[expected])
+    worst = np.sort(np.concatenate(found))[::-1]
+    return max(LEAST_SURPRISE, float(worst[OUTAGE_H])) if len(worst) > OUTAGE_H else math.inf
 
 
 def _over_neighbours(of_hour: NDArray[np.float64], worst: np.ufunc) -> NDArray[np.float64]:
