@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.rule_keys import EVERY, OPTIONS, keys_of
@@ -236,3 +238,58 @@ def test_the_example_names_every_key_of_every_signal_at_the_programs_own_value()
     for name, own in defaults().by_name.items():
         if name != "delivery_latency":
             assert found.by_name[name] == own
+
+
+scalars: st.SearchStrategy[Any] = st.sampled_from(
+    [True, False, 0, 1, -1, 10**6, 0.5, 0.05, 1e-9, float("inf"), float("nan"), {}, {"x": [1]}, []]
+) | st.sampled_from(
+    ["", "campaign", "tag:a", "tag:", "complaint_rate", "pipeline", "critical", "a:b", "*", "[", "é"]
+)
+pairs = st.tuples(st.sampled_from([*EVERY, "x"]), scalars | st.lists(scalars, min_size=1, max_size=2))
+names = st.sampled_from([*defaults().by_name, "mine"])
+tables = st.builds(
+    lambda name, signal, others: {"name": name} | ({"signal": signal} if signal else {}) | dict(others),
+    names,
+    st.sampled_from(["", *SIGNALS]),
+    st.lists(pairs, max_size=3),
+)
+
+
+def as_toml(value: Any) -> str:
+    """Any value as TOML writes it; a table on one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ",\n".join(map(as_toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {as_toml(each)}" for key, each in value.items()) + "}"
+    return repr(value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(tables, max_size=3))
+def test_whatever_a_file_says_it_is_understood_or_refused_with_a_line_of_it(
+    found: list[dict[str, Any]],
+) -> None:
+    text = "".join(
+        "[[rule]]\n" + "".join(f"{key} = {as_toml(value)}\n" for key, value in table.items())
+        for table in found
+    )
+    refusal = ""
+    try:
+        rules = parse(text, "r.toml").check(DIMENSIONS, 14)
+    except RulesError as error:
+        refusal = str(error)
+    if refusal:
+        said = re.fullmatch(r"r\.toml, line (\d+): \S.*", refusal)
+        assert said is not None
+        assert 1 <= int(said[1]) <= text.count("\n")
+        return
+    for each in rules.in_force:
+        assert each.signal in SIGNALS
+        assert 1 <= each.fast_hours <= each.slow_hours <= 336
+        values = [limit for _, limit in each.limits]
+        assert values == sorted(values)
+        assert bool(values) == (each.signal not in {"traffic_stopped", "pipeline"})
