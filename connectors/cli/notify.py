@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 def companions_of(
     settings: Settings,
     target: Target,
-    failures: Callable[[], tuple[RouteFailure, ...]],  # noqa: ARG001
+    failures: Callable[[], tuple[RouteFailure, ...]],
 ) -> Sequence[Companion]:
     """What runs beside the delivery, once in an installation.
 
@@ -73,8 +73,10 @@ def companions_of(
         target: where ClickHouse is; empty: nowhere.
         failures: the routes that do not deliver at present.
     """
+    from connectors.alarms.rules import rules_file_of
     from connectors.clickhouse.sql import Through
     from connectors.response.companion import ResponseCompanion
+    from connectors.watch.watch import Watch
 
     response = ResponseCompanion(
         settings.kafka,
@@ -83,7 +85,10 @@ def companions_of(
         memory=target if isinstance(target, Through) else None,
         framing=_framing(settings),
     )
-    return (response,)
+    if not target:
+        return (response,)
+    framing = _framing(settings)
+    return response, Watch(settings, rules_file_of(settings), target, failures=failures, framing=framing)
 
 
 def channels_of(notify: Notify) -> list[tuple[Route, RepeatingChannel]]:
