@@ -43,7 +43,7 @@ class Place:
     role_arn: str = ""
     endpoint_url: str = ""
     link: str = ""
-    timeout_s: float = 20.0
+    timeout_s: float = 60.0
 
 
 @dataclass(frozen=True)

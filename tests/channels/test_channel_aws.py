@@ -115,7 +115,7 @@ def test_ses_sends_the_mail_to_all_recipients(aws: Any, server: str, make_place:
 
 @pytest.fixture
 def to_sns(receiver: Any, make_place: Any, environment: None) -> Iterator[Any]:
-    channel = channel_of(make_place("sns", topic_arn=TOPIC, endpoint_url=receiver.url, timeout_s=5))
+    channel = channel_of(make_place("sns", topic_arn=TOPIC, endpoint_url=receiver.url, timeout_s=60))
     yield channel
     channel.close()
 
@@ -123,7 +123,7 @@ def to_sns(receiver: Any, make_place: Any, environment: None) -> Iterator[Any]:
 @pytest.fixture
 def to_email(receiver: Any, make_place: Any, environment: None) -> Iterator[Any]:
     place = make_place(
-        "email", endpoint_url=receiver.url, region=REGION, configuration_set="ours", timeout_s=5, **ADDRESSES
+        "email", endpoint_url=receiver.url, region=REGION, configuration_set="ours", timeout_s=60, **ADDRESSES
     )
     channel = channel_of(place)
     yield channel
@@ -216,7 +216,7 @@ def test_errors_of_ses(to_email: Any, receiver: Any, make_page: Any, answer: Any
 def test_an_aws_that_drips_or_hangs_up_gets_no_more_time(
     receiver: Any, make_place: Any, make_page: Any, environment: None
 ) -> None:
-    channel = channel_of(make_place("sns", topic_arn=TOPIC, endpoint_url=receiver.url, timeout_s=2))
+    channel = channel_of(make_place("sns", topic_arn=TOPIC, endpoint_url=receiver.url, timeout_s=3))
     receiver.drips(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
     receiver.hangs_up(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n<")
     for _ in range(2):

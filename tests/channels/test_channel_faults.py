@@ -132,12 +132,11 @@ def test_a_redirect_is_not_followed(refused: Any, receiver: Any, new_receiver: A
         elsewhere.close()
 
 
-@every_kind
 def test_silence_ends_at_the_deadline(refused: Any, receiver: Any) -> None:
     receiver.hangs()
-    error = refused(0.3)
+    error = refused(1.5)
     assert (error.for_good, error.retry_after_s, error.unknown) == (False, None, True)
-    assert "within 0.3 s" in error.reason
+    assert "within 1.5 s" in error.reason
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,6 @@ def test_an_answer_that_drips_gets_no_more_time(refused: Any, receiver: Any, hea
     assert time.monotonic() - started < 30
 
 
-@every_kind
 def test_an_endless_answer_is_read_no_further_than_it_matters(
     sending: Any, refused: Any, receiver: Any
 ) -> None:
