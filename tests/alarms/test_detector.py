@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.detector import Detector, least_hits
@@ -28,6 +28,8 @@ RULE = Rule("complaint_rate", "complaint_rate", warning=0.001, critical=0.003)
 DRIFT = Rule("drift", "baseline_drift", of="complaint_rate", notice=0.001, mean_days=90.0)
 QUICK = replace(RULE, warning=0.05, critical=0.2, mean_days=2.0, slow_hours=30, fast_hours=4)
 """Proves things on few counts, so that examples are about what is near a proof."""
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 COUNTS = st.tuples(st.integers(0, 9), st.integers(0, 60)).map(lambda pair: (min(pair), max(pair)))
 HOURS = st.dictionaries(st.integers(0, 50).map(lambda hour: HOUR + hour * H), COUNTS, max_size=20)
 
@@ -82,7 +84,7 @@ def test_without_evidence_there_is_nothing_but_the_time() -> None:
 
 
 @given(HOURS, st.integers(0, 50), st.integers(1, 3_600_000))
-@settings(max_examples=60)
+@settings(CALM, max_examples=60)
 def test_an_instant_knows_nothing_of_hours_that_begin_at_it_or_later(
     counted: dict[int, tuple[int, int]], hour: int, ms: int
 ) -> None:
@@ -94,7 +96,7 @@ def test_an_instant_knows_nothing_of_hours_that_begin_at_it_or_later(
 
 
 @given(HOURS, st.data(), st.integers(0, 51))
-@settings(max_examples=60)
+@settings(CALM, max_examples=60)
 def test_what_is_known_early_never_shows_more(
     counted: dict[int, tuple[int, int]], data: st.DataObject, hour: int
 ) -> None:
@@ -109,7 +111,7 @@ def test_what_is_known_early_never_shows_more(
     st.sampled_from([0, HOUR + 7 * H, HOUR + 20 * H]),
     st.sampled_from([QUICK, replace(DRIFT, notice=0.3)]),
 )
-@settings(max_examples=50)
+@settings(CALM, max_examples=50)
 def test_candidates_are_all_the_boundaries_that_need_a_look(
     counted: dict[int, tuple[int, int]], since: int, rule: Rule
 ) -> None:
@@ -149,11 +151,8 @@ def test_evidence_of_before_since_and_of_long_ago_counts_no_more() -> None:
     counted = flat((10, 5, 500), (400, 0, 1))
     assert read(counted, 10).proven == "critical"
     assert read(counted, 10, Machine(since=HOUR + 10 * H)).proven is None
-    at_the_edge = read(counted, 345)
-    assert at_the_edge.e_value is not None
-    assert at_the_edge.e_value > 10
-    assert read(counted, 346).facts == {}
-    assert (read(counted, 346).e_value or 0) < 346
+    assert read(counted, 345).rate == 5 / (500 + 335)
+    assert read(counted, 346).rate == 0.0
 
 
 def test_a_silent_stretch_lends_its_weight_to_the_hour_after_it() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.evidence import NOTHING, Evidence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 H = 3600
 HOUR = 1_760_011_200
+CALM = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 LIMITS = st.sampled_from([0.0001, 0.001, 0.003, 0.01, 0.05, 0.1, 0.2])
 COUNTS = st.tuples(st.integers(0, 40), st.integers(0, 2000)).map(lambda pair: (min(pair), max(pair)))
 HOURS = st.dictionaries(st.integers(0, 60).map(lambda hour: HOUR + hour * H), COUNTS, max_size=14)
@@ -91,6 +93,7 @@ def plain(
     return top + math.log(sum(math.exp(term - top) for term in terms)) if terms else NOTHING
 
 
+@CALM
 @given(HOURS, LIMITS, st.integers(-3, 60))
 def test_it_is_the_sum_over_every_hour(counted: dict[int, tuple[int, int]], limit: float, since: int) -> None:
     series = Series.of(counted)
@@ -100,6 +103,7 @@ def test_it_is_the_sum_over_every_hour(counted: dict[int, tuple[int, int]], limi
         assert found == pytest.approx(plain(counted, odds, limit, first), abs=1e-6)
 
 
+@CALM
 @given(HOURS, LIMITS, st.data())
 def test_more_hits_are_more_evidence(
     counted: dict[int, tuple[int, int]], limit: float, data: st.DataObject
@@ -110,6 +114,7 @@ def test_more_hits_are_more_evidence(
     assert less <= more + 1e-9
 
 
+@CALM
 @given(LIMITS, st.integers(1, 1000), st.data())
 def test_each_hit_adds_evidence(limit: float, trials: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, trials - 1))
@@ -119,6 +124,7 @@ def test_each_hit_adds_evidence(limit: float, trials: int, data: st.DataObject) 
     assert more - less > 0.1
 
 
+@CALM
 @given(HOURS, LIMITS, LIMITS)
 def test_what_is_shown_against_a_limit_is_shown_against_all_lower_ones(
     counted: dict[int, tuple[int, int]], one: float, other: float
@@ -128,6 +134,7 @@ def test_what_is_shown_against_a_limit_is_shown_against_all_lower_ones(
     assert most <= least + 1e-9
 
 
+@CALM
 @given(HOURS, LIMITS, st.integers(0, 60), st.integers(0, 60))
 def test_fewer_starts_are_less_evidence(
     counted: dict[int, tuple[int, int]], limit: float, one: int, other: int
@@ -138,6 +145,7 @@ def test_fewer_starts_are_less_evidence(
     assert tested.at(len(series), late).log <= tested.at(len(series), early).log + 1e-9
 
 
+@CALM
 @given(HOURS, LIMITS, st.integers(0, 40), st.sampled_from([1, 10_000]), st.floats(-1.0, 12.0))
 def test_hours_that_reach_a_threshold_are_found_in_one_pass(
     counted: dict[int, tuple[int, int]], limit: float, since: int, larger: int, log: float
