@@ -87,3 +87,21 @@ def test_report_and_dead_letters_read_what_is_there(cli: Any, undisturbed: tuple
     listed = cli.run("dead-letters", "list", "--cause", "not_json", "--data", data).stdout.decode()
     shown = cli.run("dead-letters", "show", listed.split()[0], "--data", data).stdout
     assert b"503 Service Unavailable" in shown
+
+
+def test_when_it_exits_its_alarms_are_there_and_say_what_drives_them(
+    cli: Any, undisturbed: tuple[Path, Any]
+) -> None:
+    query = (
+        "SELECT alarm_key, seq, evidence FROM alarms WHERE state = 'firing'"
+        " AND cause IN ('evidence', 'escalated', 'relapse') ORDER BY seq DESC, alarm_key"
+    )
+    rows = [json.loads(line) for line in cli.sql(query, undisturbed[0], "JSONEachRow").splitlines()]
+    told = {(row["alarm_key"], int(row["seq"])): json.loads(row["evidence"]) for row in rows}
+    assert told
+    assert [key for key, evidence in told.items() if evidence.get("explained") is not True] == []
+    assert [key for key, evidence in told.items() if "unexplained" in evidence] == []
+    # The query in the evidence runs as it is, and shows what the strongest driver is one of.
+    shown = next(each for each in told.values() if each["drivers"] and each["drivers"][0]["factor"] != "link")
+    lines = [line.split("\t")[:2] for line in cli.sql(shown["sql"], undisturbed[0]).decode().splitlines()]
+    assert [shown["drivers"][0]["value"], str(shown["drivers"][0]["hits"])] in lines
