@@ -110,18 +110,15 @@ def test_absent_figures_are_null_and_the_machine_keeps_its_bytes(client: Any, in
     ]
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_limit_needs_no_quotes(insert: Any, through: Through) -> None:
+    insert("ses.alarms", [row(1)])
+    for query in (
         "SELECT limit FROM alarms",
         "SELECT max(limit) FROM alarms",
         "SELECT limit FROM alarms WHERE rate > limit ORDER BY limit LIMIT 1",
         "SELECT a.limit FROM alarms AS a GROUP BY limit",
-    ],
-)
-def test_limit_needs_no_quotes(insert: Any, through: Through, query: str) -> None:
-    insert("ses.alarms", [row(1)])
-    assert b"".join(run_sql(query, "TSV", through)) == b"0.001\n"
+    ):
+        assert b"".join(run_sql(query, "TSV", through)) == b"0.001\n", query
 
 
 def test_of_an_action_the_latest_outcome_is_seen(client: Any, insert: Any) -> None:

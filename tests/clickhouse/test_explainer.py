@@ -202,7 +202,9 @@ def test_a_transition_is_explained_once_its_events_have_landed(
     assert (numbers.records, numbers.explained, numbers.waiting) == (2, 1, 0)
 
 
-def test_only_what_may_wake_somebody_is_explained(place: Place, event: Any, to: Any, insert: Any) -> None:
+def test_what_may_wake_somebody_is_explained_and_the_worst_first(
+    place: Place, event: Any, to: Any, insert: Any
+) -> None:
     insert(topics.EVENTS, bad(event, to))
     others: list[dict[str, Any]] = [
         {"cause": "acknowledged"},
@@ -213,24 +215,16 @@ def test_only_what_may_wake_somebody_is_explained(place: Place, event: Any, to: 
     for seq, fields in enumerate(others, 1):
         place.tell(seq=seq, **fields)
     place.send(topics.ALARMS, b"nonsense")
-    for seq, cause in enumerate(("escalated", "relapse"), 6):
-        place.tell(seq=seq, cause=cause)
+    place.tell(seq=6, severity="notice")
+    place.tell(seq=7, cause="relapse")
+    place.tell(seq=8, severity="critical", cause="escalated")
     # This one was explained before a crash.
-    place.tell(seq=8)
-    place.tell(seq=8, revision=1)
+    place.tell(seq=9)
+    place.tell(seq=9, revision=1)
     running = place.start(policy=TOGETHER)
-    until(lambda: place.committed() >= 11)
-    assert [row["seq"] for _, _, row in place.told()] == [8, 6, 7]
+    until(lambda: place.committed() >= 13)
+    assert [row["seq"] for _, _, row in place.told()] == [9, 8, 7, 6]
     assert running.explainer.numbers.unreadable == 1
-
-
-def test_the_worst_is_explained_first(place: Place, event: Any, to: Any, insert: Any) -> None:
-    insert(topics.EVENTS, bad(event, to))
-    for seq, severity in enumerate(("notice", "warning", "critical"), 1):
-        place.tell(seq=seq, severity=severity)
-    place.start(policy=TOGETHER)
-    until(lambda: place.committed() == 6)
-    assert [row["severity"] for _, _, row in place.told()] == ["critical", "warning", "notice"]
 
 
 def test_what_cannot_be_explained_says_why(place: Place) -> None:
