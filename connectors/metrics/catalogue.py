@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-Process = Literal["bridge", "worker", "sink", "notify"]
-Kind = Literal["counter", "gauge", "summary", "histogram"]
+from connectors.metrics.metric import PREFIX, Metric
+from connectors.metrics.of_notify import NOTIFY, RESPONSE
 
-PREFIX: Final = "ses_streams_"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric."""
-
-    name: str
-    """Without `PREFIX`; of a counter without `_total`, which the text format adds."""
-    process: Process
-    kind: Kind
-    unit: str
-    meaning: str
-    cure: str
-    """When it means trouble, and what to do then."""
-    labels: tuple[str, ...] = ()
-
-    @property
-    def shown(self) -> str:
-        """Its name in the text that is served."""
-        return PREFIX + self.name + ("_total" if self.kind == "counter" else "")
-
+__all__ = ("BY_NAME", "METRICS", "PREFIX", "Metric", "markdown")
 
 _BRIDGE: Final = (
     Metric(
@@ -313,79 +291,6 @@ _SINK: Final = (
         "any: `ses-streams dead-letters list --stage recount`",
     ),
 )
-_NOTIFY: Final = (
-    Metric(
-        "notify_messages",
-        "notify",
-        "counter",
-        "messages",
-        "about alarms (outcome: delivered, failed, skipped), and tries that are repeated (retried)",
-        "failed grows: a page was given up; `alarm_actions` has the receiver's words",
-        ("route", "outcome"),
-    ),
-    Metric(
-        "notify_retrying",
-        "notify",
-        "gauge",
-        "messages",
-        "that were tried and are not delivered yet",
-        "above 0 for minutes: the route's endpoint is away or refuses; notify's log has its words",
-        ("route",),
-    ),
-    Metric(
-        "notify_oldest_undelivered_seconds",
-        "notify",
-        "gauge",
-        "s",
-        "that the oldest message which may be delivered is not",
-        "minutes: see notify_retrying for the route",
-    ),
-    Metric(
-        "notify_route_failing_seconds",
-        "notify",
-        "gauge",
-        "s",
-        "since the first failure after a route's last delivery; 0: none",
-        "minutes: nobody is told by that route; `ses-streams notify --test ROUTE` says why",
-        ("route",),
-    ),
-    Metric(
-        "notify_companion_failures",
-        "notify",
-        "counter",
-        "failures",
-        "of what runs beside the delivery (the watch, the response), each of which starts it again",
-        "grows: notify's log has the traceback",
-        ("companion",),
-    ),
-)
-_RESPONSE: Final = (
-    Metric(
-        "notify_paused",
-        "notify",
-        "gauge",
-        "targets",
-        "configuration sets and tenants that ses-streams has paused; in whoever runs the response",
-        "any: `ses-streams pause --list`",
-    ),
-    Metric(
-        "notify_pause_overdue_seconds",
-        "notify",
-        "gauge",
-        "s",
-        "since the oldest pause should have been resumed",
-        "minutes: SES does not take it; `ses-streams pause --list` has its words",
-    ),
-    Metric(
-        "notify_pauses",
-        "notify",
-        "counter",
-        "deeds",
-        "of the response: pauses and resumes, by how they went (docs/response.md)",
-        "failed grows: see notify's log, and the permissions of response.role_arn",
-        ("action", "outcome"),
-    ),
-)
 _EXPLAINER: Final = (
     Metric(
         "sink_alarms_explained",
@@ -428,7 +333,7 @@ _EXPLAINER: Final = (
         "above 10: pages go out before it (notify.evidence_wait_s); give ClickHouse more cores",
     ),
 )
-METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *_NOTIFY, *_RESPONSE)
+METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE)
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

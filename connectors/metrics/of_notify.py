@@ -1,0 +1,81 @@
+"""The metrics of `notify` and of what runs beside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from connectors.metrics.metric import Metric
+
+NOTIFY: Final = (
+    Metric(
+        "notify_messages",
+        "notify",
+        "counter",
+        "messages",
+        "about alarms (outcome: delivered, failed, skipped), and tries that are repeated (retried)",
+        "failed grows: a page was given up; `alarm_actions` has the receiver's words",
+        ("route", "outcome"),
+    ),
+    Metric(
+        "notify_retrying",
+        "notify",
+        "gauge",
+        "messages",
+        "that were tried and are not delivered yet",
+        "above 0 for minutes: the route's endpoint is away or refuses; notify's log has its words",
+        ("route",),
+    ),
+    Metric(
+        "notify_oldest_undelivered_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "that the oldest message which may be delivered is not",
+        "minutes: see notify_retrying for the route",
+    ),
+    Metric(
+        "notify_route_failing_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "since the first failure after a route's last delivery; 0: none",
+        "minutes: nobody is told by that route; `ses-streams notify --test ROUTE` says why",
+        ("route",),
+    ),
+    Metric(
+        "notify_companion_failures",
+        "notify",
+        "counter",
+        "failures",
+        "of what runs beside the delivery (the watch, the response), each of which starts it again",
+        "grows: notify's log has the traceback",
+        ("companion",),
+    ),
+)
+RESPONSE: Final = (
+    Metric(
+        "notify_paused",
+        "notify",
+        "gauge",
+        "targets",
+        "configuration sets and tenants that ses-streams has paused; in whoever runs the response",
+        "any: `ses-streams pause --list`",
+    ),
+    Metric(
+        "notify_pause_overdue_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "since the oldest pause should have been resumed",
+        "minutes: SES does not take it; `ses-streams pause --list` has its words",
+    ),
+    Metric(
+        "notify_pauses",
+        "notify",
+        "counter",
+        "deeds",
+        "of the response: pauses and resumes, by how they went (docs/response.md)",
+        "failed grows: see notify's log, and the permissions of response.role_arn",
+        ("action", "outcome"),
+    ),
+)
