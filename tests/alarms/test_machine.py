@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.machine import HOUR_MS, Machine, advance, obey, pack, retire, unpack
@@ -234,7 +234,7 @@ def in_order(found: list[Step]) -> list[Step]:
     return [next(times) if isinstance(each, Reading) else each for each in found]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_numbers_rise_by_one_and_neither_time_nor_severity_nor_since_goes_back(found: list[Step]) -> None:
     machine, told, clock = Machine(), [], 0
@@ -258,7 +258,7 @@ def _other(step: AlarmOrder | None, machine: Machine, clock: int) -> tuple[Machi
     return after, [] if told is None else [told]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_one_incident_is_open_at_a_time_and_each_is_opened_and_ended_once(found: list[Step]) -> None:
     machine, told = run(in_order(found))
@@ -281,7 +281,7 @@ def test_one_incident_is_open_at_a_time_and_each_is_opened_and_ended_once(found:
     assert (machine.severity is None) == (current == 0)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps, st.data())
 def test_replays_and_restarts_tell_nothing_new(found: list[Step], data: st.DataObject) -> None:
     """State is packed and read again anywhere, and any stretch of readings and orders comes again."""
@@ -310,7 +310,7 @@ def test_replays_and_restarts_tell_nothing_new(found: list[Step], data: st.DataO
     assert former == machine
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_a_machine_that_is_told_the_same_again_at_once_does_nothing(found: list[Step]) -> None:
     machine, clock = Machine(), 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.detector import Detector
@@ -101,7 +101,7 @@ def hits_of(drawn: list[tuple[int, int]]) -> list[int]:
     return [count for count, hours in drawn for _ in range(hours)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stretches, st.lists(st.integers(1, 399), max_size=6))
 def test_however_time_is_cut_and_restarted_the_transitions_are_the_same(
     drawn: list[tuple[int, int]], cuts: list[int]
@@ -114,7 +114,7 @@ def test_however_time_is_cut_and_restarted_the_transitions_are_the_same(
     assert walked(known, [end], machine) == (machine, []), "a replay of all of it tells nothing"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stretches)
 def test_what_an_incident_rests_on_opens_no_other_and_every_end_was_held(
     drawn: list[tuple[int, int]],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.rule_keys import EVERY, OPTIONS, keys_of
@@ -99,6 +99,7 @@ def test_patterns_choose_values_and_case_matters() -> None:
         assert covered == ["spring-a", "b:us", "spring-\nx"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from(["*", "a*", "?b", "[ab]", "a", "*.x"]), min_size=1, max_size=3),
     st.lists(st.sampled_from(["a", "b*", "*x"]), max_size=2),
@@ -268,7 +269,7 @@ def as_toml(value: Any) -> str:
     return repr(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(tables, max_size=3))
 def test_whatever_a_file_says_it_is_understood_or_refused_with_a_line_of_it(
     found: list[dict[str, Any]],

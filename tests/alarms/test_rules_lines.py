@@ -6,7 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.alarms.toml_lines import Path, lines_of
@@ -112,7 +112,7 @@ headers = st.tuples(st.sampled_from(["[%s]", "[[%s]]", "[[rule]]"]), keys).map(
 documents = st.lists(pairs | headers | blanks, max_size=10).map("\n".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents)
 def test_whatever_tomllib_reads_has_lines_that_hold_the_key(text: str) -> None:
     try:
