@@ -40,6 +40,8 @@ class Company:
     def __init__(self, companions: Sequence[Companion]) -> None:
         self.companions = tuple(companions)
         self._running: list[tuple[threading.Thread, threading.Event]] = []
+        self._last: dict[str, threading.Thread] = {}
+        """Of each companion, the thread that ran it last: it may still be stopping."""
         self.failures: dict[str, int] = {each.name: 0 for each in companions}
         """How often each has failed."""
 
@@ -49,8 +51,10 @@ class Company:
             return
         for each in self.companions:
             stop = threading.Event()
-            thread = threading.Thread(target=self._run, args=(each, stop), name=each.name, daemon=True)
+            arguments = (each, stop, self._last.get(each.name))
+            thread = threading.Thread(target=self._run, args=arguments, name=each.name, daemon=True)
             self._running.append((thread, stop))
+            self._last[each.name] = thread
             thread.start()
 
     def stop(self, patience_s: float) -> None:
@@ -64,7 +68,9 @@ class Company:
                 LOG.warning("%s does not stop: it is left alone", thread.name)
         self._running = []
 
-    def _run(self, companion: Companion, stop: threading.Event) -> None:
+    def _run(self, companion: Companion, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
         pause = _FIRST_S
         while not stop.is_set():
             began = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +52,8 @@ class Policy:
     stop_s: float = 15.0
     """How long a stop waits for what routes are delivering just now."""
     part_s: float = 1.0
-    """The same for a rebalance: whoever takes over would deliver it again."""
+    """The same for a rebalance, and for the companions then: whoever takes over would do it again. At most a tenth of
+    the rebalance, for the group waits."""
     companions_s: float = 5.0
     """How long companions may take to stop."""
 
@@ -113,7 +115,8 @@ class Notifier:
         self._company = Company(())
         self._commits = Commits()
         self._unsettled = Unsettled()
-        self._taken_over = False
+        self._assigned_anew = False
+        self._taking_over: Future[list[Past]] | None = None
         self._log: ActionLog | None = None
         self._desk: Desk | None = None
         self.ready = threading.Event()
@@ -186,25 +189,47 @@ class Notifier:
     def _turn(self, consumer: Any, desk: Desk) -> None:
         """Poll once, decide, and commit what is settled."""
         polled = consumer.poll(timeout_ms=100)
-        if self._taken_over:
-            self._take_over(consumer, desk)
+        if self._assigned_anew:
+            self._begin_to_take_over(consumer)
         for where, records in polled.items():
             for record in records:
                 self._take(desk, where, record)
-        desk.step()
+        if self._taking_over is not None:
+            self._take_over(consumer, desk)
+        if self._taking_over is None:
+            desk.step()
         self._settle(consumer, desk)
         self._commits.pay_due(consumer)
 
+    def _begin_to_take_over(self, consumer: Any) -> None:
+        """Ask, in a thread, for what is known of the partitions that are ours now: polls must go on meanwhile."""
+        self._assigned_anew = False
+        ours = sorted({where.partition for where in consumer.assignment()})
+        consumer.pause(*consumer.assignment())
+        self._taking_over = future = Future[list[Past]]()
+
+        def ask() -> None:
+            try:
+                future.set_result(
+                    [self._past(), from_topics(self._kafka, ours, self._framing)] if ours else []
+                )
+            except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
+                future.set_exception(error)
+
+        threading.Thread(target=ask, name="past", daemon=True).start()
+
     def _take_over(self, consumer: Any, desk: Desk) -> None:
-        """Learn what is known of the partitions that are ours now."""
-        self._taken_over = False
-        ours = {where.partition for where in consumer.assignment()}
-        if ours:
-            for past in (self._past(), from_topics(self._kafka, ours, self._framing)):
-                desk.remember(past.actions)
-                for alarm in past.alarms:
-                    desk.learn(alarm)
-        if 0 in ours:
+        """Begin, once that is known. Nobody is told anything before."""
+        if self._taking_over is None or not self._taking_over.done():
+            return
+        for past in self._taking_over.result():
+            desk.remember(past.actions)
+            for alarm in past.alarms:
+                desk.learn(alarm)
+        self._taking_over = None
+        ours = consumer.assignment()
+        consumer.resume(*ours)
+        if any(where.partition == 0 for where in ours):
             self._company.start()
         self.ready.set()
 
@@ -251,6 +276,8 @@ class Notifier:
 
     def _drain(self, consumer: Any, desk: Desk) -> None:
         """Wait for what routes are delivering, begin nothing new, and commit what that settles."""
+        if self._taking_over is not None:
+            return  # nothing is known, so nothing was begun
         self._await_routes(desk, self._policy.stop_s)
         if self._log is not None and not self._log.flush(_FLUSH_S):
             LOG.warning("Kafka did not take what was done: some of it may be told again, under the same key")
@@ -266,14 +293,16 @@ class Notifier:
 
     def _revoked(self) -> None:
         """Others go on with our partitions; called inside `poll`, as is `_assigned`."""
+        patience_s = min(self._policy.part_s, self._kafka.rebalance_timeout_ms / 10_000)
         if self._desk is not None:
-            self._await_routes(self._desk, self._policy.part_s)
+            self._await_routes(self._desk, patience_s)
             if self._log is not None:
-                self._log.flush(self._policy.part_s)
+                self._log.flush(patience_s)
             self._desk.forget()
-        self._company.stop(self._policy.part_s)
+        self._company.stop(patience_s)
+        self._taking_over = None
         self._unsettled.forget()
         self._commits.forget()
 
     def _assigned(self) -> None:
-        self._taken_over = True
+        self._assigned_anew = True
