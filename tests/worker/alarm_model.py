@@ -102,8 +102,8 @@ class Crew(Fleet):
 
     def hours(self, number: int) -> None:
         """Let so many hours go by without any traffic."""
-        for _ in range(number):
-            self.world.pass_time(HOUR_S)
+        for _ in range(2 * number):
+            self.world.pass_time(HOUR_S // 2)
             self.tick()
 
 

@@ -89,7 +89,8 @@ class Fleet:
     def _hand_over(self) -> None:
         """A rebalance without a death: what was done is committed first."""
         for worker in list(self.workers):
-            self.do(worker, worker.commit)
+            if worker in self.workers:
+                self.do(worker, worker.commit)
         self.rebalance()
 
     def do(self, process: Process | None, move: Callable[[], object]) -> bool:
