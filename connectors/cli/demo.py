@@ -38,6 +38,11 @@ _SETTLE_S: Final = 30.0
 """How long, once the queues are empty, results may take to agree before the demo says that they do not."""
 _STREAM_EVENTS: Final = 40
 """Events of a second, when it goes on."""
+_STREAM_BROKEN_EVERY: Final = 2000
+"""More dead letters would be worth an alarm of their own: more than 50 in five minutes are."""
+_PROGRESS_SQL: Final = (
+    "SELECT (SELECT count() FROM events), sum(sends), sum(complaints), sum(eligible) FROM campaign_health"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=18, metavar="N", help="the same seed gives the same sender"
     )
     parser.add_argument(
-        "--events", type=int, default=2000, metavar="N", help="distinct events (default: %(default)s)"
+        "--events", type=int, default=2200, metavar="N", help="distinct events (default: %(default)s)"
     )
 
 
@@ -90,7 +95,8 @@ def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings,
 
     say(
         f"A sender is simulated: {args.events:,} events, each by SNS → SQS and by Firehose → S3 → SQS,\n"
-        "from two regions; those of some messages come three days late, when their hours have closed."
+        "from two regions; those of some messages come three days late, when their hours have closed.\n"
+        "They are of forty hours: one campaign goes bad part-way, another begins badly and is put right."
     )
     feed = AwsFeed(endpoint, aws.REGION, args.seed)
     layout = feed.set_up()
@@ -104,7 +110,9 @@ def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings,
     # The verdict asks for these, whatever else is counted for.
     dimensions = tuple(dict.fromkeys((*DIMENSIONS, *settings.counting.dimensions)))
     counting = msgspec.structs.replace(settings.counting, dimensions=dimensions)
-    final = msgspec.structs.replace(settings, bridge=bridge, counting=counting)
+    # The verdict knows the program's own rules.
+    alarms = msgspec.structs.replace(settings.alarms, rules="")
+    final = msgspec.structs.replace(settings, bridge=bridge, counting=counting, alarms=alarms)
     demo.supervisor = supervise(directory, final, demo)
     run_until_stopped(demo.supervisor)
     if demo.error is not None:
@@ -126,6 +134,9 @@ class Demo(Quiet):
         self._feed = feed
         self._target: Target | None = None
         self._published = 0
+        self._feeding = True
+        self._now_ms = 0
+        """Until when the truth goes."""
         self._began = time.monotonic()
         self._threads: list[threading.Thread] = []
 
@@ -140,67 +151,70 @@ class Demo(Quiet):
             self._threads[0].start()
 
     def _story(self) -> None:
+        over = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(over,), name="watch", daemon=True)
+        watcher.start()
         try:
-            truth = self._feed_and_watch()
+            truth = self._feed_all()
             self._compare(truth)
             if not self._args.once:
                 self._go_on(truth)
         except Exception as error:  # noqa: BLE001 - raised again in the main thread
             if self.supervisor is None or not self.supervisor.stopping:
                 self.error = error
+        over.set()
         if self.supervisor is not None:
             self.supervisor.stop()
 
-    def _feed_and_watch(self) -> Truth:
+    def _feed_all(self) -> Truth:
         from connectors.simulator.aws_feed import now_ms
         from connectors.simulator.traffic import Traffic
 
-        traffic = Traffic(self._args.seed, now_ms(), self._args.events)
-        watching = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(watching,), daemon=True)
-        watcher.start()
+        self._now_ms = now_ms()
+        traffic = Traffic(self._args.seed, self._now_ms, self._args.events)
         events = list(traffic)
         self._feed.feed(events, traffic.truth, self._at)
         self._feed.cut_off(events[-1], traffic.truth)
         while self._feed.waiting():
             time.sleep(0.3)
-        watching.set()
-        watcher.join()
+        self._feeding = False
         return traffic.truth
 
     def _at(self, published: int) -> None:
         self._published = published
 
     def _watch(self, over: threading.Event) -> None:
-        """Live progress."""
+        """Live progress: what has come, and alarms as they change."""
+        from connectors.cli.alarm_verdict import TRANSITIONS_SQL, News
         from connectors.cli.verdict import ask
 
-        first = True
+        news = News()
+        visible = False
         while not over.wait(_LOOK_EVERY_S):
             try:
-                (row,) = ask(
-                    self._target,
-                    "SELECT (SELECT count() FROM events), sum(sends), sum(complaints), sum(eligible)"
-                    " FROM campaign_health",
-                )
+                (row,) = ask(self._target, _PROGRESS_SQL)
+                transitions = ask(self._target, TRANSITIONS_SQL)
             except Exception:  # noqa: BLE001, S112 - a generation is starting anew; the next look tells
                 continue
             seconds = time.monotonic() - self._began
-            if first and row[0]:
+            if row[0] and not visible:
                 say(f"First events visible {seconds:.1f} s after the start.")
-                first = False
-            rate = f"{row[2] / row[3]:.3%}" if row[3] else "no data"
-            say(
-                f"{seconds:5.0f} s  {self._published:>7,} published  {row[0]:>7,} events in ClickHouse  "
-                f"{row[1]:>6,} sends  complaint rate {rate}"
-            )
+                visible = True
+            if self._feeding:
+                rate = f"{row[2] / row[3]:.3%}" if row[3] else "no data"
+                say(
+                    f"{seconds:5.0f} s  {self._published:>7,} published  {row[0]:>7,} events in ClickHouse  "
+                    f"{row[1]:>6,} sends  complaint rate {rate}"
+                )
+            for line in news.of(transitions):
+                say(f"{seconds:5.0f} s  ▲ {line}")
 
     def _compare(self, truth: Truth) -> None:
         from connectors.cli.verdict import compare, show
 
         deadline = time.monotonic() + _SETTLE_S
         while True:
-            self.verdict = compare(truth, self._target)
+            self.verdict = compare(truth, self._target, self._now_ms)
             if self.verdict.agrees or time.monotonic() > deadline:
                 break
             time.sleep(0.3)
@@ -216,9 +230,12 @@ class Demo(Quiet):
         seed = self._args.seed
         while True:
             seed += 1
-            traffic = Traffic(seed, now_ms(), _STREAM_EVENTS * 20, span_ms=60_000)
+            self._now_ms = now_ms()
+            traffic = Traffic(seed, self._now_ms, _STREAM_EVENTS * 20, span_ms=60_000, calm=True)
             traffic.truth = truth
-            self._feed.feed(traffic, truth, lambda _: time.sleep(10 / _STREAM_EVENTS))
+            self._feed.feed(
+                traffic, truth, lambda _: time.sleep(10 / _STREAM_EVENTS), broken_every=_STREAM_BROKEN_EVERY
+            )
             while self._feed.waiting():
                 time.sleep(0.3)
             self._compare(truth)

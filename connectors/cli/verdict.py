@@ -11,8 +11,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from connectors.cli.alarm_verdict import NO_DATA_SQL, TRANSITIONS_SQL, AlarmLine
+from connectors.cli.alarm_verdict import lines as lines_of
 from connectors.simulator.broken import TRUNCATED_GZIP
-from connectors.simulator.truth import COUNTED
+from connectors.simulator.truth import ALARMING, COUNTED
+from pipelines.alarms.rules import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,11 +79,16 @@ class Verdict:
 
     lines: tuple[Line, ...]
     campaigns: tuple[CampaignLine, ...]
+    alarms: tuple[AlarmLine, ...]
 
     @property
     def agrees(self) -> bool:
         """Whether everything does."""
-        return all(line.agrees for line in self.lines) and all(each.hours_agree for each in self.campaigns)
+        return (
+            all(line.agrees for line in self.lines)
+            and all(each.hours_agree for each in self.campaigns)
+            and all(each.agrees for each in self.alarms)
+        )
 
 
 def ask(target: Target | None, sql: str) -> list[list[Any]]:
@@ -96,8 +104,8 @@ def ask(target: Target | None, sql: str) -> list[list[Any]]:
     ]
 
 
-def compare(truth: Truth, target: Target | None) -> Verdict:
-    """Ask ClickHouse for everything that the truth knows."""
+def compare(truth: Truth, target: Target | None, now_ms: int) -> Verdict:
+    """Ask ClickHouse for everything that the truth knows, up to `now_ms`."""
     ((events,),) = ask(target, "SELECT count() FROM events")
     types = dict(ask(target, "SELECT event_type, count() FROM events GROUP BY 1"))
     causes = dict(ask(target, "SELECT cause, count() FROM dead_letters GROUP BY 1"))
@@ -124,7 +132,39 @@ def compare(truth: Truth, target: Target | None) -> Verdict:
         Line(f"rejected: {names[cause]} ({cause})", str(expected[cause]), str(causes.get(cause, 0)))
         for cause in sorted({*expected, *causes})
     ]
-    return Verdict(tuple(lines), tuple(_campaigns(truth, target)))
+    lines.append(_keys(truth, target))
+    return Verdict(tuple(lines), tuple(_campaigns(truth, target)), tuple(_alarms(truth, target, now_ms)))
+
+
+def _alarms(truth: Truth, target: Target | None, now_ms: int) -> list[AlarmLine]:
+    without = {name for (name,) in ask(target, NO_DATA_SQL)}
+    return lines_of(truth, defaults().in_force, ask(target, TRANSITIONS_SQL), without, now_ms)
+
+
+def _keys(truth: Truth, target: Target | None) -> Line:
+    """The counters that alarms rest on, of every hour of every dimension."""
+    counters = sorted(ALARMING)
+    told = {
+        (dimension, value, hour, name): number
+        for (dimension, value), hours in truth.keys.items()
+        for hour, cell in hours.items()
+        for name, number in cell.items()
+        if number
+    }
+    columns = ", ".join(counters)
+    sql = (
+        f"SELECT dimension, 'is ' || value, toUnixTimestamp(hour) * 1000, {columns} FROM rates"  # noqa: S608
+        " WHERE dimension != 'outgoing_ip'"
+    )
+    found = {
+        (dimension, value.removeprefix("is "), hour, name): number
+        for dimension, value, hour, *numbers in ask(target, sql)
+        for name, number in zip(counters, numbers, strict=True)
+        if number
+    }
+    right = len(told.items() & found.items())
+    many = len(told.keys() | found.keys())
+    return Line("what alarms rest on, of every hour of every dimension", str(many), str(right))
 
 
 def _kinds(cause: str) -> str:
@@ -190,6 +230,7 @@ def show(verdict: Verdict) -> None:
         hours = "\n".join([_mark(agrees=each.hours_agree), *each.differences[:3]])
         table.add_row(each.name, *cells, each.rate, hours)
     console.print(table)
+    console.print(_alarm_table(verdict.alarms))
     table = Table(title="Everything: truth / result", title_justify="left")
     table.add_column("what")
     table.add_column("truth", justify="right")
@@ -199,6 +240,17 @@ def show(verdict: Verdict) -> None:
         table.add_row(line.what, line.truth, line.result, _mark(agrees=line.agrees))
     console.print(table)
     console.print("Truth and result agree." if verdict.agrees else "Truth and result DO NOT agree.")
+
+
+def _alarm_table(lines: tuple[AlarmLine, ...]) -> Table:
+    table = Table(title="Alarms: truth / result", title_justify="left")
+    for name in ("alarm", "truth", "result", "since", "driver (of the excess)", ""):
+        table.add_column(name, no_wrap=True)
+    for each in lines:
+        name = f"{each.alarm_key}\n[dim]{each.told}[/]" if each.told else each.alarm_key
+        mark = _mark(agrees=each.agrees)
+        table.add_row(name, each.truth, each.result, each.first, each.driver, mark)
+    return table
 
 
 def _mark(*, agrees: bool) -> str:

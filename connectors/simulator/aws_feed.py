@@ -34,7 +34,8 @@ _PUBLISH: Final = 10
 """Messages of an SNS PublishBatch at the most."""
 _RECORDS: Final = 200
 """Events of a Firehose object here."""
-_BROKEN_EVERY: Final = 150
+BROKEN_EVERY: Final = 150
+"""Copies by Firehose, of which then one is followed by a record that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class AwsFeed:
         self._s3 = boto3.client("s3", **options)
         self._firehose = boto3.client("firehose", **options)
         self._rng = Random(seed + 3)  # noqa: S311 - a simulation
+        self._broken_every = BROKEN_EVERY
+        self._lines_written = 0
         self._objects = 0
         self._published = 0
         self._layout: Layout | None = None
@@ -90,14 +93,22 @@ class AwsFeed:
         self._layout = Layout(topic, events, objects)
         return self._layout
 
-    def feed(self, events: Iterable[Event], truth: Truth, progress: Callable[[int], None]) -> None:
+    def feed(
+        self,
+        events: Iterable[Event],
+        truth: Truth,
+        progress: Callable[[int], None],
+        broken_every: int = BROKEN_EVERY,
+    ) -> None:
         """Publish events by both paths, some of them again, with broken records among them.
 
         Args:
             events: in the order of arrival.
             truth: gets the copies and the broken records.
             progress: told the number of events published.
+            broken_every: copies between records that cannot be used.
         """
+        self._broken_every = broken_every
         for batch in batches(events, _RECORDS):
             self._deliver([line for event in batch for line in self._lines(event, truth)], batch[0])
             self._again(self._rng.sample(batch, len(batch) // 25), truth)
@@ -132,7 +143,8 @@ class AwsFeed:
         """What of an event goes into a Firehose object."""
         yield wire.bare(event)
         truth.copies += 1
-        if truth.copies % _BROKEN_EVERY == 0:
+        self._lines_written += 1
+        if self._lines_written % self._broken_every == 0:
             kinds = list(broken.KINDS)
             kind = kinds[truth.broken.total() % len(kinds)]
             yield broken.KINDS[kind](event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import heappop, heappush
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -13,15 +14,25 @@ from connectors.simulator.truth import Truth
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SPAN_MS: Final = 8 * 3_600_000
-"""Messages are sent over this long before `now`."""
+    from connectors.simulator.world import Campaign
+
+SPAN_MS: Final = 40 * 3_600_000
+"""Messages are sent over this long before `now`: long enough for an incident to begin and to end."""
 _MINUTE_MS: Final = 60_000
 _GIVEN_UP_MS: Final = 40 * _MINUTE_MS
+_PER_MESSAGE: Final = 2.4
+"""Events, about."""
+_JITTER: Final = 0.02
+"""How far events of different messages are out of order: so much of all messages lies between, …"""
 _WINDOW: Final = 400
-"""Messages in the air at once: how far events of different messages are out of order."""
+"""… this many at the most."""
+_AIR: Final = 2400
+"""Messages during which an event is in the air at the most, however late it is: memory is bounded."""
 _STALE: Final = 0.03
 """Of messages whose every event comes days late, when their hour is closed: a queue that was stuck."""
 _STALE_MS: Final = 75 * 3_600_000
+_LUCK: Final = 0.05
+"""How much of a share that is dealt out evenly depends on chance: so much of one case."""
 _SEVERAL: Final = 0.12
 """Of messages that go to more than one recipient."""
 
@@ -29,7 +40,9 @@ _SEVERAL: Final = 0.12
 class Traffic:
     """An endless sender, cut off at a number of events."""
 
-    def __init__(self, seed: int, now_ms: int, events: int, *, span_ms: int = SPAN_MS) -> None:
+    def __init__(
+        self, seed: int, now_ms: int, events: int, *, span_ms: int = SPAN_MS, calm: bool = False
+    ) -> None:
         """Prepare.
 
         Args:
@@ -37,61 +50,105 @@ class Traffic:
             now_ms: about when the last event arrives.
             events: how many distinct events to make; a few more come, for a message is finished once begun.
             span_ms: how long ago the first message was sent.
+            calm: nothing goes wrong.
         """
         self.truth = Truth(seed)
         self._rng = Random(seed)  # noqa: S311 - a simulation
         self._now = now_ms
         self._events = events
         self._span = span_ms
-        self._weights = [campaign.weight for campaign in world.CAMPAIGNS]
-        self._regions = [weight for _, _, weight in world.REGIONS]
-        self._domains = [domain.weight for domain in world.DOMAINS]
+        self._campaigns = world.CALM if calm else world.CAMPAIGNS
+        self._turns = dict.fromkeys(self._campaigns, 0.0)
+        self._dues: dict[tuple[str, str, str], float] = {}
+        self._reporting: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Event]:
         """Events as they arrive: late ones late, and not in the order in which they happened."""
         air: list[tuple[float, int, Event]] = []
         made = messages = 0
-        per_message = 2.4
+        expected = max(1.0, self._events / _PER_MESSAGE)
+        jitter = min(_WINDOW, expected * _JITTER)
         while made < self._events:
-            share = min(1.0, messages * per_message / max(1, self._events))
+            share = min(1.0, messages / expected)
             sent = self._now - self._span + int(share * self._span * 0.98) + self._rng.randrange(1000)
             stale = _STALE_MS if self._rng.random() < _STALE else 0
-            for event in self._message(sent - stale, stale):
+            for event in self._message(share, sent - stale, stale):
                 made += 1
                 self._count(event)
-                heappush(air, (messages + self._rng.random() * _WINDOW * self._late(event), made, event))
+                late = (event.arrival_ms - sent) * expected / self._span
+                # Reports of complaints come in batches.
+                late += 0.0 if event.type == "Complaint" else self._rng.random() * jitter
+                heappush(air, (messages + min(late, _AIR), made, event))
             messages += 1
             while air and air[0][0] < messages:
                 yield heappop(air)[2]
         while air:
             yield heappop(air)[2]
 
-    def _late(self, event: Event) -> float:
-        """How much longer than others an event is held up: those that arrive hours later come far behind."""
-        return 6.0 if event.arrival_ms - event.time_ms > 10 * _MINUTE_MS else 1.0
-
     def _count(self, event: Event) -> None:
         self.truth.events += 1
         self.truth.by_type[event.type] += 1
 
-    def _recipients(self) -> tuple[str, ...]:
+    def _campaign(self, share: float) -> Campaign:
+        """Who sends next, after a share of the simulated time, and how it then is."""
+        now = {
+            campaign.name: episode
+            for campaign in self._campaigns
+            for episode in campaign.episodes
+            if episode.begin <= share < episode.end
+        }
+        weights = {
+            campaign: campaign.weight * (now[campaign.name].weight if campaign.name in now else 1.0)
+            for campaign in self._campaigns
+        }
+        total = sum(weights.values())
+        for campaign, weight in weights.items():
+            self._turns[campaign] += weight / total
+        # In turn, but for a little: a small sender's campaigns, too, are as large as planned.
+        campaign = max(self._turns, key=lambda each: self._turns[each] + self._rng.random())
+        self._turns[campaign] -= 1
+        episode = now.get(campaign.name)
+        if episode is None or not self._befalls(campaign, "episode", episode.share):
+            return campaign
+        return episode.otherwise
+
+    def _recipients(self, campaign: Campaign) -> tuple[str, ...]:
         number = self._rng.randint(2, 4) if self._rng.random() < _SEVERAL else 1
-        chosen = self._rng.choices(world.DOMAINS, self._domains, k=number)
+        weights = [domain.weight for domain in campaign.domains]
+        chosen = self._rng.choices(campaign.domains, weights, k=number)
         return tuple(f"user{self._rng.randrange(10**7)}@{domain.name}" for domain in chosen)
 
-    def _message(self, sent_ms: int, delay_ms: int) -> Iterator[Event]:
-        campaign = self._rng.choices(world.CAMPAIGNS, self._weights)[0]
-        recipients = self._recipients()
-        region, prefix, _ = self._rng.choices(world.REGIONS, self._regions)[0]
+    def _befalls(self, campaign: Campaign, what: str, share: float, first: float = 0.0) -> bool:
+        """Whether the next recipient, or message, of a campaign has this fate.
+
+        Shares are dealt out evenly, not by chance: what is planned for a campaign happens to a small one, too.
+
+        Args:
+            campaign: whose.
+            what: the fate.
+            share: of all.
+            first: how much of one is due at the beginning, at the least.
+        """
+        key = (campaign.name, campaign.stream, what)
+        due = self._dues.get(key)
+        due = (first + self._rng.random() * _LUCK if due is None else due) + share
+        self._dues[key] = due - 1 if due >= 1 else due
+        return due >= 1
+
+    def _message(self, share: float, sent_ms: int, delay_ms: int) -> Iterator[Event]:
+        campaign = self._campaign(share)
+        recipients = self._recipients(campaign)
+        weights = [weight for _, _, weight in campaign.regions]
+        region, prefix, _ = self._rng.choices(campaign.regions, weights)[0]
         message_id = payloads.message_id(self._rng, sent_ms, prefix)
         message = Message(message_id, sent_ms, campaign, recipients, region, delay_ms)
-        fate = self._rng.random()
-        if fate < 0.004:  # noqa: PLR2004 - chances are what they are
+        if self._befalls(campaign, "rendering_failure", campaign.rendering_failure, first=0.45):
             yield self._rendering_failure(message)
             return
         yield payloads.event(message, "Send", sent_ms, {})
-        self._tally(message, "sends", len(recipients))
-        if fate < 0.008:  # noqa: PLR2004
+        for recipient in recipients:
+            self._tally(message, "sends", recipient)
+        if self._befalls(campaign, "reject", campaign.reject, first=0.9):
             yield payloads.event(message, "Reject", sent_ms, {"reason": "Bad content"})
             self._tally(message, "rejects")
             return
@@ -101,10 +158,13 @@ class Traffic:
         if reached:
             yield from self._reactions(message, reached)
 
-    def _tally(self, message: Message, counter: str, number: int = 1) -> None:
+    def _tally(self, message: Message, counter: str, recipient: str = "", number: int = 1) -> None:
+        """Count what happened to a recipient, the first if none is named."""
         if counter == "sends":
             self.truth.sends[message.region] += number
         self.truth.add(message.campaign.name, message.sent_ms, counter, number)
+        keys = world.keys_of(message.campaign, message.region, recipient or message.recipients[0])
+        self.truth.add_keys(keys, message.sent_ms, counter, number)
 
     def _rendering_failure(self, message: Message) -> Event:
         self._tally(message, "rendering_failures")
@@ -118,10 +178,10 @@ class Traffic:
         """One recipient: suppressed, bounced, delayed or delivered."""
         rng, sent = self._rng, message.sent_ms
         fate = rng.random()
-        if fate < 0.01:  # noqa: PLR2004
+        if fate < 0.01:  # noqa: PLR2004 - chances are what they are
             yield self._suppressed(message, recipient)
             return
-        if rng.random() < message.campaign.hard_bounce:
+        if self._befalls(message.campaign, "hard_bounce", message.campaign.hard_bounce):
             yield self._hard_bounce(message, recipient)
             return
         if fate < 0.04:  # noqa: PLR2004
@@ -133,21 +193,17 @@ class Traffic:
         arrived = sent + rng.randint(300, 4000)
         yield payloads.delivery(message, arrived, [recipient])
         reached.append(recipient)
-        self._tally(message, "deliveries")
-        if self._reports(recipient):
-            self._tally(message, "eligible")
-
-    def _reports(self, recipient: str) -> bool:
-        name = recipient.partition("@")[2]
-        return any(domain.name == name and domain.reports_complaints for domain in world.DOMAINS)
+        self._tally(message, "deliveries", recipient)
+        if world.domain_of(recipient).reports_complaints:
+            self._tally(message, "eligible", recipient)
 
     def _feedback(self, time_ms: int) -> str:
         return payloads.message_id(self._rng, time_ms, world.REGIONS[0][1])
 
     def _suppressed(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + 40
-        self._tally(message, "suppressed")
-        self._tally(message, "sends", -1)
+        self._tally(message, "suppressed", recipient)
+        self._tally(message, "sends", recipient, -1)
         who = {
             "emailAddress": recipient,
             "action": "failed",
@@ -161,7 +217,7 @@ class Traffic:
 
     def _hard_bounce(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + self._rng.randint(500, 5000)
-        self._tally(message, "hard_bounces")
+        self._tally(message, "hard_bounces", recipient)
         who = {
             "emailAddress": recipient,
             "action": "failed",
@@ -173,7 +229,7 @@ class Traffic:
 
     def _soft_bounce(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + _GIVEN_UP_MS
-        self._tally(message, "soft_bounces")
+        self._tally(message, "soft_bounces", recipient)
         who = {
             "emailAddress": recipient,
             "action": "failed",
@@ -184,10 +240,10 @@ class Traffic:
 
     def _delay(self, message: Message, recipient: str) -> Event:
         time = message.sent_ms + 5 * _MINUTE_MS
-        self._tally(message, "delays")
-        blocked = recipient.endswith("@gmail.com") and self._rng.random() < 0.5  # noqa: PLR2004
+        self._tally(message, "delays", recipient)
+        blocked = recipient.endswith("@gmail.com") and self._rng.random() < 0.1  # noqa: PLR2004
         if blocked:
-            self._tally(message, "blocks")
+            self._tally(message, "blocks", recipient)
         detail = {
             "timestamp": iso(time),
             "delayType": "SpamDetected" if blocked else "MailboxFull",
@@ -226,13 +282,21 @@ class Traffic:
                     message, time, self._feedback(time), ("Transient", "General"), {"emailAddress": recipient}
                 )
             complained = message.sent_ms + rng.randint(20, 200) * _MINUTE_MS
-            if not self._reports(recipient) or not self._has_come(complained):
+            if not world.domain_of(recipient).reports_complaints or not self._has_come(complained):
                 continue
-            if rng.random() < campaign.complaint:
+            if self._complains(campaign, recipient):
                 yield self._complaint(message, recipient, "abuse", complained)
-                self._tally(message, "complaints")
+                self._tally(message, "complaints", recipient)
             elif rng.random() < 0.002:  # noqa: PLR2004
                 yield self._complaint(message, recipient, "not-spam", complained)
+
+    def _complains(self, campaign: Campaign, recipient: str) -> bool:
+        self._reporting[campaign.name] += 1
+        if campaign.complains_once:
+            return self._reporting[campaign.name] == campaign.complains_once
+        if campaign.complaining not in {"", world.domain_of(recipient).provider}:
+            return False
+        return self._befalls(campaign, "complaint", campaign.complaint)
 
     def _has_come(self, time_ms: int) -> bool:
         """Whether a time is not of the future."""
@@ -280,4 +344,7 @@ class Traffic:
             "arrivalDate": iso(time),
         }
         late = 3 * 60 * _MINUTE_MS if self._rng.random() < 0.5 else 0  # noqa: PLR2004
+        if message.campaign.reported:
+            reported = self._now - self._span + int(message.campaign.reported * self._span)
+            late = max(0, reported - time - message.delay_ms)
         return payloads.event(message, "Complaint", time, detail, delay_ms=late)

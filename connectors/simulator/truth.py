@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HOUR_MS: Final = 3_600_000
 COUNTED: Final = (
@@ -25,6 +28,12 @@ COUNTED: Final = (
     "blocks",
 )
 """`sends` here are net of the suppressed, as the views have them."""
+ALARMING: Final = frozenset(
+    {"sends", "eligible", "complaints", "hard_bounces", "rejects", "rendering_failures", "blocks"}
+)
+"""What alarms of rates are about."""
+Key = tuple[str, str]
+"""Dimension and value."""
 
 
 @dataclass(slots=True)
@@ -43,10 +52,19 @@ class Truth:
     """Records that cannot be used, by what is wrong with them; each makes one dead letter."""
     cells: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
     """(campaign, cohort hour in ms) to counters."""
+    keys: dict[Key, dict[int, Counter[str]]] = field(default_factory=dict)
+    """By (dimension, value): cohort hour in ms to the counters that alarms are about."""
 
     def add(self, campaign: str, sent_ms: int, counter: str, number: int = 1) -> None:
         """Something happened to `number` recipients (or once) of a message."""
         self.cells.setdefault((campaign, sent_ms - sent_ms % HOUR_MS), Counter())[counter] += number
+
+    def add_keys(self, keys: Iterable[Key], sent_ms: int, counter: str, number: int = 1) -> None:
+        """The same for every dimension; counters that no alarm is about are left out."""
+        if counter in ALARMING:
+            hour = sent_ms - sent_ms % HOUR_MS
+            for key in keys:
+                self.keys.setdefault(key, {}).setdefault(hour, Counter())[counter] += number
 
     @property
     def dead_letters(self) -> int:
