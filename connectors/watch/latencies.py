@@ -57,7 +57,8 @@ class Latencies:
             if stopped():
                 return
             self._evaluate(ledger, value, before, now)
-        self._landed, self._evaluated, self._touched = landed, now, set()
+        self._landed = max(self._landed, landed)
+        self._evaluated, self._touched = now, set()
         self._forget(begin)
 
     def _take_in(self, since: int, now: int, stopped: Callable[[], bool]) -> int:

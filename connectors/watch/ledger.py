@@ -71,7 +71,7 @@ class Ledger:
         self.remember(
             (alarm["alarm_key"], alarm["seq"], alarm["machine"])
             for alarm in all_alarms(self._kafka, self._framing, give_up)
-            if alarm["signal"] in SURVEYED_SIGNALS and not alarm["revision"]
+            if alarm["signal"] in SURVEYED_SIGNALS
         )
 
     def of(self, key: str) -> Machine:

@@ -15,8 +15,10 @@ from connectors.watch import asking
 from connectors.watch.ledger import all_alarms
 from connectors.watch.rounds import Policy
 from connectors.watch.watch import Watch
+from pipelines.alarms.machine import Machine, pack, unpack
 from pipelines.alarms.rules_file import RulesFile
 from pipelines.alarms.silence import Hour
+from pipelines.alarms.transition import Transition, row
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT
 
@@ -240,6 +242,40 @@ def test_each_dimension_is_asked_as_it_is_counted(target: Through, event: Any, i
     assert sent == {"yahoo": Hour(1, 2), "gmail": Hour(1, 1)}
 
 
+def test_where_the_broker_forgets_clickhouse_is_the_memory(place: Place, insert: Any, alarms: Any) -> None:
+    key = "no_such_rule:campaign:spring"
+    was = Machine(
+        seq=5,
+        state="firing",
+        severity="warning",
+        incident=4,
+        opened=H0,
+        changed=H0,
+        signal="delivery_latency",
+    )
+    last = Transition(
+        seq=5,
+        time=H0 * 1000,
+        cause="evidence",
+        state="firing",
+        severity="warning",
+        incident=4,
+        opened=H0 * 1000,
+        signal="delivery_latency",
+        rate=None,
+        limit=None,
+        e_value=None,
+        machine=pack(was),
+    )
+    alarm = row(last, "no_such_rule", "campaign", "spring", 0)
+    insert(topics.ALARMS, [alarm, {**alarm, "seq": 4, "machine": b""}])
+    surveyed(place.watch())
+    until(lambda: alarms() != [])
+    (told,) = alarms()
+    assert (told["alarm_key"], told["seq"], told["cause"], told["incident"]) == (key, 6, "rule_gone", 4)
+    assert unpack(told["machine"]).state == "resolved"
+
+
 def steady(client: Any, begin_ms: int, end_ms: int, every_s: int = 60) -> None:
     """Sends of an account at a pace; landed as they were sent."""
     client.command(
@@ -263,7 +299,7 @@ def test_traffic_that_stops_is_told_and_its_return_too(place: Place, client: Any
     (told,) = alarms()
     assert told["alarm_key"] == "traffic_stopped:account:111122223333"
     assert (told["state"], told["severity"], told["limit"]) == ("firing", "critical", 20.0)
-    assert 24 <= told["rate"]
+    assert told["rate"] >= 24
     place.stop()
     watch = place.watch()
     surveyed(watch)
