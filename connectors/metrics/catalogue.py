@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from connectors.metrics.metric import PREFIX, Metric
-from connectors.metrics.of_notify import NOTIFY, RESPONSE
+from connectors.metrics.of_notify import NOTIFY, RESPONSE, WATCH
 
 __all__ = ("BY_NAME", "METRICS", "PREFIX", "Metric", "markdown")
 
@@ -333,7 +333,7 @@ _EXPLAINER: Final = (
         "above 10: pages go out before it (notify.evidence_wait_s); give ClickHouse more cores",
     ),
 )
-METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE)
+METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE, *WATCH)
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

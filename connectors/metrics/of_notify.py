@@ -79,3 +79,37 @@ RESPONSE: Final = (
         ("action", "outcome"),
     ),
 )
+WATCH: Final = (
+    Metric(
+        "notify_watch_firing",
+        "notify",
+        "gauge",
+        "alarms",
+        "of the watch (latency, stopped traffic, the pipeline) with an open incident; in whoever runs it",
+        "any: `ses-streams alarms list`",
+    ),
+    Metric(
+        "notify_watch_blind",
+        "notify",
+        "gauge",
+        "things",
+        "that the watch cannot look at, or puts off; docs/watch.md",
+        "above 0 for an hour: notify's log has the sentence",
+    ),
+    Metric(
+        "notify_watch_looks",
+        "notify",
+        "counter",
+        "looks",
+        "of the watch at the pipeline",
+        "flat in all copies of notify: nobody watches; see notify_companion_failures",
+    ),
+    Metric(
+        "notify_watch_survey_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "that the watch last took to ask ClickHouse",
+        "minutes: name fewer values in the rules of delivery_latency and traffic_stopped",
+    ),
+)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from connectors.notify.notifier import Notifier
     from connectors.response.responder import Numbers as ResponseNumbers
     from connectors.sources.numbers import Numbers as SourceNumbers
+    from connectors.watch.numbers import Numbers as WatchNumbers
     from pipelines.worker.numbers import Numbers as WorkerNumbers
 
 
@@ -114,11 +115,23 @@ def of_notifier(notifier: Notifier, now: float) -> Iterator[Sample]:
         yield Sample("notify_route_failing_seconds", failing.get(route, 0.0), (route,))
     for name, count in notifier.companion_failures.items():
         yield Sample("notify_companion_failures", count, (name,))
-    from connectors.response.companion import ResponseCompanion  # noqa: PLC0415 - heavy, and for this process alone
+    # Heavy, and for this process alone.
+    from connectors.response.companion import ResponseCompanion  # noqa: PLC0415
+    from connectors.watch.watch import Watch  # noqa: PLC0415
 
     for each in notifier.companions:
         if isinstance(each, ResponseCompanion):
             yield from of_response(each.numbers)
+        elif isinstance(each, Watch):
+            yield from of_watch(each.numbers)
+
+
+def of_watch(numbers: WatchNumbers) -> Iterator[Sample]:
+    """Of the watch beside a notifier."""
+    yield Sample("notify_watch_firing", numbers.firing)
+    yield Sample("notify_watch_blind", len(numbers.troubles))
+    yield Sample("notify_watch_looks", numbers.looks)
+    yield Sample("notify_watch_survey_seconds", numbers.survey_seconds)
 
 
 def of_response(numbers: ResponseNumbers) -> Iterator[Sample]:
