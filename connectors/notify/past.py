@@ -120,7 +120,9 @@ def decode_actions(value: bytes, framing: Framing) -> list[AlarmAction]:
 def _values(settings: Kafka, places: list[TopicPartition]) -> Iterator[tuple[str, bytes]]:
     with (
         sentences(settings),
-        closing(KafkaConsumer(**client_options(settings), fetch_max_wait_ms=100)) as consumer,
+        closing(
+            KafkaConsumer(**client_options(settings), enable_auto_commit=False, fetch_max_wait_ms=100)
+        ) as consumer,
     ):
         consumer.assign(places)
         ends = consumer.end_offsets(places)

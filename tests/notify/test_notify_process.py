@@ -17,6 +17,8 @@ with warnings.catch_warnings():
 
 from connectors.cli.notify import Printing
 from connectors.kafka import Positions, client_options
+from connectors.metrics.catalogue import BY_NAME
+from connectors.metrics.readings import of_notifier
 from connectors.notify.attempts import Policy as DeskPolicy
 from connectors.notify.channels import channel_of
 from connectors.notify.notifier import Notifier, Policy
@@ -197,6 +199,10 @@ def test_a_receiver_that_is_down_is_tried_until_it_is_back_and_what_is_no_alarm_
     assert not running.notifier.failures()
     assert numbers.outcomes["good", "delivered"] == 1
     assert numbers.outcomes["good", "retried"] >= 1
+    samples = {(each.name, each.labels): each.value for each in of_notifier(running.notifier, time.time())}
+    assert samples["notify_messages", ("good", "delivered")] == 1
+    assert samples["notify_route_failing_seconds", ("good",)] == 0
+    assert {name for name, _ in samples} <= set(BY_NAME)
     with contextlib.closing(Positions(place.kafka)) as positions:
         assert sum(positions.end_offsets(topics.DEAD_LETTERS).values()) == 1
 
