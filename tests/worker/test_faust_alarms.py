@@ -103,3 +103,14 @@ def test_one_incident_whoever_is_killed(alarmed: Alarmed) -> None:
     assert third.end(signal.SIGTERM) == 0
     causes = [row["cause"] for row in alarmed.told() if row["cause"] != "escalated"]
     assert causes == ["evidence", "acknowledged", "reset"]
+
+
+@pytest.mark.chaos
+def test_rules_change_while_nothing_comes(alarmed: Alarmed) -> None:
+    """A worker that gets no records looks at them all the same."""
+    worker = alarmed.crew.hire(rules=str(alarmed.rules))
+    alarmed.write(mails(0, "bad", 12, 6))
+    alarmed.until("evidence")
+    alarmed.rules.write_text(RULES + 'except = ["bad"]\n')
+    alarmed.until("rule_gone")
+    assert worker.end(signal.SIGTERM) == 0
