@@ -58,10 +58,9 @@ class Seen:
 
     @property
     def drivers(self) -> list[tuple[Key, float]]:
-        """What explains the excess: (factor, value) and how much of it, the most first."""
+        """What explains the excess: (factor, value) and how much of it, the best first."""
         told = self.evidence.get("drivers") or []
-        found = [((each["factor"], each["value"]), float(each.get("excess_share") or 0)) for each in told]
-        return sorted(found, key=lambda each: -each[1])
+        return [((each["factor"], each["value"]), float(each.get("excess_share") or 0)) for each in told]
 
     def __str__(self) -> str:
         """One line: event time, severity, key, rate and limit, strongest driver."""
@@ -196,7 +195,7 @@ def _story(key: str, story: Story, fate: expected.Fate, alarm: _Alarm, facts: _F
         agrees = agrees and story.campaign in facts.without_data
         result = "no data" if agrees else result
     if story.drivers and fate == "fires":
-        agrees = agrees and set(story.drivers) <= {each for each, _ in alarm.drivers}
+        agrees = agrees and bool(alarm.drivers) and alarm.drivers[0][0] in story.drivers
     return AlarmLine(key, line.truth, result, agrees, line.told, line.first, line.driver)
 
 

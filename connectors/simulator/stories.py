@@ -27,7 +27,7 @@ class Story:
     told: str
     """For people."""
     drivers: tuple[Key, ...] = ()
-    """What explains the excess, all of it."""
+    """Each of them explains the excess, all of it: the strongest that is named has to be one of them."""
 
     @property
     def key(self) -> Key:

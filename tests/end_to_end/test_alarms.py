@@ -1,0 +1,108 @@
+"""Alarms of replayed files: those that the truth asks for, each once, whatever is repeated or dies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from connectors.cli.alarm_verdict import NO_DATA_SQL, TRANSITIONS_SQL, lines
+from connectors.simulator.traffic import Traffic
+from connectors.simulator.tree import Tree
+from pipelines.alarms.rules import defaults
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from connectors.simulator.truth import Truth
+
+pytestmark = [pytest.mark.embedded, pytest.mark.timeout(600)]
+
+NOW_MS = 1_790_000_000_000
+EVENTS = 16_000
+BAD = "complaint_rate:campaign:black-friday"
+PARTS = ("broker", "sink", "worker", "bridge")
+# What a key's own past was like is known only once late messages of it have come, so drifts depend on when they do.
+ENDS_SQL = (
+    "SELECT alarm_key, argMax(state, seq), max(toString(severity)), countIf(cause = 'evidence') FROM alarms"
+    " WHERE signal != 'baseline_drift' GROUP BY alarm_key ORDER BY alarm_key"
+)
+FULL_SQL = (
+    "SELECT alarm_key, seq, time, state, severity, rate, limit, e_value, cause, incident FROM alarms"
+    " WHERE signal != 'baseline_drift' ORDER BY alarm_key, seq"
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    root = tmp_path_factory.mktemp("alarming")
+    truth = Tree(root, Traffic(18, NOW_MS, EVENTS)).write()
+    return root / "events", truth
+
+
+@pytest.fixture(scope="module")
+def replayed(cli: Any, files: tuple[Path, Truth], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("alarmed") / "data"
+    cli.replay(files[0], data)
+    return data
+
+
+def rows(cli: Any, sql: str, data: Path) -> list[list[Any]]:
+    return [json.loads(line) for line in cli.sql(sql, data, "JSONCompactEachRow").splitlines()]
+
+
+def test_a_replay_alarms_as_the_truth_asks(cli: Any, files: tuple[Path, Truth], replayed: Path) -> None:
+    transitions = rows(cli, TRANSITIONS_SQL, replayed)
+    for each in transitions:
+        each[1], each[2] = int(each[1]), int(each[2])
+    without = {name for (name,) in rows(cli, NO_DATA_SQL, replayed)}
+    found = lines(files[1], defaults().in_force, transitions, without, NOW_MS)
+    assert [each for each in found if not each.agrees] == []
+    fired = [each for each in transitions if each[0] == BAD and each[7] == "evidence"]
+    assert len(fired) == 1
+    drivers = json.loads(fired[0][-1])["drivers"]
+    assert drivers[0]["value"] == "purchased-list"
+
+
+def test_again_nothing_is_added(cli: Any, files: tuple[Path, Truth], replayed: Path) -> None:
+    before = cli.sql(FULL_SQL, replayed)
+    cli.replay(files[0], replayed)
+    assert cli.sql(FULL_SQL, replayed) == before
+
+
+@pytest.mark.chaos
+def test_elsewhere_it_is_the_same(
+    cli: Any, files: tuple[Path, Truth], replayed: Path, tmp_path: Path
+) -> None:
+    cli.replay(files[0], tmp_path / "data")
+    assert cli.sql(ENDS_SQL, tmp_path / "data") == cli.sql(ENDS_SQL, replayed)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(int(os.environ.get("CHAOS_SEEDS", "3"))))
+def test_killed_parts_change_nothing(
+    cli: Any, files: tuple[Path, Truth], replayed: Path, tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    data = tmp_path / "data"
+    process = cli.start("replay", str(files[0]), "--data", str(data), "--once")
+    before: dict[str, int] = {}
+    for _ in range(3):
+        while (now := cli.pids(data, process)) == before and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0.0, 4.0))
+        with contextlib.suppress(ProcessLookupError, KeyError):  # it was quicker
+            os.kill(now[rng.choice(PARTS)], signal.SIGKILL)
+        before = now
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()
+    assert cli.sql(ENDS_SQL, data) == cli.sql(ENDS_SQL, replayed)
+    # A number is never given to two different transitions, in any revision.
+    twice = "SELECT alarm_key, seq FROM alarm_rows GROUP BY 1, 2 HAVING uniqExact(state, severity, time, cause) > 1"
+    assert cli.sql(twice, data) == b""
