@@ -2,9 +2,9 @@
 
 `python bench/rate.py [--seconds N] [--repeat N] [--campaigns N] [--days N]`. Each second of traffic is 5,000 events of
 1,000 campaigns in all 13 dimensions, in blocks of 250, whose deltas come in one batch: the agent folds once a second.
-Before the first there are so many days of the like in memory. Hits (hard bounces 3.7 % of sends, complaints 0.05 % of deliveries) are within
-the limits of the program's own rules, which are in force. Printed: seconds of processor time for a second of traffic
-(below 1 it keeps up), deltas and rows a second, evaluations of alarm keys.
+Before the first there are so many days of the like in memory. Hits (hard bounces 3.7 % of sends, complaints 0.05 % of
+deliveries) are within the limits of the program's own rules, which are in force. Printed: seconds of processor time for
+a second of traffic (below 1 it keeps up), deltas and rows a second, evaluations of alarm keys.
 """
 
 from __future__ import annotations
