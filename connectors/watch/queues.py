@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connectors.aws import Access, is_denied, session, source_error, sqs_client
+from connectors.aws import Access, error_code, is_denied, session, source_error
 from connectors.sources.sqs import region_of
 from pipelines.alarms.backlog import Standing
 
@@ -28,7 +29,11 @@ _BACK: Final = timedelta(minutes=10)
 """How far back CloudWatch is asked: its last value may be some minutes old."""
 _ASK_AGAIN_MS: Final = 60_000
 _DENIED_AGAIN_MS: Final = 3_600_000
-"""How long after a refusal CloudWatch is asked again: a policy may have been changed."""
+"""How long after a refusal, or no answer, CloudWatch is asked again: somebody may have let us. A private network often
+has a way to SQS and none to CloudWatch, and each try would hold the watch up."""
+_PATIENCE: Final = Config(
+    connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,11 @@ class Queue:
         """
         try:
             if self._sqs is None:
-                self._sqs = sqs_client(self._access)
+                self._sqs = self._client("sqs")
             answer = self._sqs.get_queue_attributes(
                 QueueUrl=self._settings.url, AttributeNames=["ApproximateNumberOfMessages"]
             )
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ValueError) as error:
             raise source_error(error, f"queue {self._settings.url}") from error
         waiting = int(answer["Attributes"]["ApproximateNumberOfMessages"])
         if not waiting:
@@ -87,13 +92,15 @@ class Queue:
             self._age_s = self._ask_age(now)
         return Depth(waiting, self._standing.look(now, waiting), self._age_s)
 
+    def _client(self, service: str) -> Any:
+        make: Any = session(self._access).client
+        return make(service, endpoint_url=self._access.endpoint_url or None, config=_PATIENCE)
+
     def _ask_age(self, now: int) -> float | None:
         end = datetime.fromtimestamp(now / 1000, UTC)
         try:
             if self._cloudwatch is None:
-                self._cloudwatch = session(self._access).client(
-                    "cloudwatch", endpoint_url=self._access.endpoint_url or None
-                )
+                self._cloudwatch = self._client("cloudwatch")
             answer = self._cloudwatch.get_metric_statistics(
                 Namespace="AWS/SQS",
                 MetricName="ApproximateAgeOfOldestMessage",
@@ -105,7 +112,7 @@ class Queue:
             )
         except (BotoCoreError, ClientError, ValueError) as error:
             self.age_trouble = str(source_error(error, f"the age of queue {self.name} in CloudWatch"))
-            if is_denied(error):
+            if is_denied(error) or not error_code(error):
                 self._ask_after = now + _DENIED_AGAIN_MS
             return None
         self.age_trouble = ""
