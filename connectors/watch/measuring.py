@@ -73,6 +73,8 @@ class Measuring:
         self._waiting = {queue.url: Standing(_WAITING_S) for queue in settings.bridge.queues}
         self.behind_s: float | None = None
         """Age of the oldest events that have not landed; None: it is not known."""
+        self.measured = 0
+        """When that was measured, ms."""
         self.waiting: str = ""
         """A queue in which something waits; empty: there is none."""
 
@@ -82,8 +84,9 @@ class Measuring:
         with noted(self._numbers, "lags"):
             lags = self._lags.look(now)
         self.behind_s = lags["sink"].events_s if lags else None
+        self.measured = now
         routes = {each.route: (max(0.0, (now - each.since) / 1000), each.reason) for each in self._failures()}
-        silent_s = now / 1000 - (self._surveys.answered or started)
+        silent_s = now / 1000 - max(self._surveys.answered, started)
         queues = self._depths(rules, now)
         return {
             rule.name: Measured(

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger(__name__)
 _JOIN_S: Final = 15.0
+_STALE_S: Final = 60.0
+"""How far the sink is has to be known from no longer ago than that."""
+_ASLEEP_S: Final = 300.0
+"""So long without a look the machine was asleep, or its clock was set: that is as good as a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Rounds:
         )
         self._pipeline = Pipeline()
         self._started = 0.0
+        self._looked = 0
 
     def run(self, stop: threading.Event) -> None:
         """Take over what is known of each alarm, then go round until told to stop."""
@@ -154,6 +159,9 @@ class Rounds:
                 LOG.warning("%s", said.sentence)
             self._retire()
         now = int(self._clock() * 1000)
+        if now - self._looked > _ASLEEP_S * 1000:
+            self._started = now / 1000
+        self._looked = now
         rules = [rule for rule in self._given.rules_file.rules.surveyed if rule.signal == SIGNAL]
         with noted(self._numbers, "pipeline"):
             measured = self._measuring.take(rules, now, self._started)
@@ -187,7 +195,7 @@ class Rounds:
         policy, measuring = self._policy, self._measuring
         if self._clock() - self._started < policy.grace_s:
             return f"the watch has run for less than {policy.grace_s:.0f} s"
-        if measuring.behind_s is None:
+        if measuring.behind_s is None or self._clock() - measuring.measured / 1000 > _STALE_S:
             return "it is not known how far the sink is"
         if measuring.behind_s > policy.behind_s:
             return f"the sink is {measuring.behind_s:.0f} s behind"

@@ -295,7 +295,7 @@ def test_traffic_that_stops_is_told_and_its_return_too(place: Place, client: Any
     surveyed(watch)
     assert alarms() == []
     place.ahead_s = 1500
-    surveyed(watch)
+    until(lambda: alarms() != [])
     (told,) = alarms()
     assert told["alarm_key"] == "traffic_stopped:account:111122223333"
     assert (told["state"], told["severity"], told["limit"]) == ("firing", "critical", 20.0)
@@ -307,10 +307,10 @@ def test_traffic_that_stops_is_told_and_its_return_too(place: Place, client: Any
     back = told["time"] + 1000
     steady(client, back, back + 120_000)
     place.ahead_s += 180
-    surveyed(watch)
+    until(lambda: len(alarms()) == 2)
     steady(client, back + 120_000, back + 3 * HOUR_MS)
     place.ahead_s += 3600
-    surveyed(watch)
+    until(lambda: len(alarms()) == 3)
     assert [(row["seq"], row["state"]) for row in alarms()] == [
         (1, "firing"),
         (2, "recovering"),
