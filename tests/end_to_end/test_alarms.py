@@ -29,8 +29,9 @@ EVENTS = 16_000
 BAD = "complaint_rate:campaign:black-friday"
 PARTS = ("broker", "sink", "worker", "bridge")
 # What a key's own past was like is known only once late messages of it have come, so drifts depend on when they do.
+# Whether an incident passes "warning" on its way to "critical" depends on how much of an hour a batch brings.
 ENDS_SQL = (
-    "SELECT alarm_key, argMax(state, seq), max(toString(severity)), countIf(cause = 'evidence') FROM alarms"
+    "SELECT alarm_key, argMax(state, seq), argMax(severity, seq), countIf(cause = 'evidence') FROM alarms"
     " WHERE signal != 'baseline_drift' GROUP BY alarm_key ORDER BY alarm_key"
 )
 FULL_SQL = (
