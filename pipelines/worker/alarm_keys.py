@@ -124,7 +124,7 @@ class AlarmKeys:
         days = self._counters.of(place.partition)
         series = self._series.get(place.partition, days, key_of(place.dimension, place.value), signal)
         detector = Detector(rule, series, SHARES[signal].late_h)
-        after = _restored_after(machine, at) if at.restoring else held.looked
+        after = _restored_after(machine, rule, at) if at.restoring else held.looked
         machine, told = walk(machine, rule, detector, series, Way(after, at.clock))
         return Change(place, machine, told) if told else None
 
@@ -165,9 +165,10 @@ def _open(partition: int, held: Machines) -> list[Place]:
     return [Place(partition, *parts_of(key)) for key in sorted(held.open)]
 
 
-def _restored_after(machine: Machine, at: Instant) -> int:
+def _restored_after(machine: Machine, rule: Rule, at: Instant) -> int:
     """Where to go on from: ClickHouse does not say how far keys were looked at, nor has it what was told last.
 
-    Of live traffic that is now, but for incidents; in the past of a replay all is evaluated again.
+    Of live traffic that is now, but for incidents; in the past of a replay all is evaluated again. But for drifts: what
+    is usual is taken from the older hours, so an hour that was quiet may seem a drift once those have become more.
     """
-    return at.hour if at.live and not machine.is_open else FOREVER
+    return at.hour if (at.live or rule.of) and not machine.is_open else FOREVER
