@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from connectors.settings import Kafka
 
-WORKING: Final = {topics.WORKER_GROUP: "worker", topics.SINK_GROUP: "sink", topics.RECOUNT_GROUP: "sink"}
+WORKING: Final = {
+    topics.WORKER_GROUP: "worker",
+    topics.SINK_GROUP: "sink",
+    topics.RECOUNT_GROUP: "sink",
+    topics.EVIDENCE_GROUP: "sink",
+    topics.NOTIFY_GROUP: "notify",
+}
 """Our groups, and the process that is a member of each."""
 _SETTLED_S: Final = 60.0
 """Kafka creates, grows and deletes topics in the background; a large one takes seconds."""
@@ -46,7 +52,7 @@ class Admin:
         self._client.close()
 
     def working(self) -> list[str]:
-        """Those of our processes that are members of a group now: `worker`, `sink`."""
+        """Those of our processes that are members of a group now: `worker`, `sink`, `notify`."""
         with sentences(self._settings):
             found = self._client.describe_groups(list(WORKING))
         busy = {WORKING[group] for group, described in found.items() if described["members"]}
@@ -138,7 +144,7 @@ def grow(settings: Kafka) -> dict[str, int]:
             if working := admin.working():
                 raise BrokerError(
                     f"the {' and the '.join(working)} still run: stop the bridge, wait until all has come through,"
-                    " stop worker and sink, then grow"
+                    " stop worker, sink and notify, then grow"
                 )
             _require_drained(msgspec.structs.replace(settings, partitions=min(fewer.values())))
             admin.add_partitions(list(fewer), settings.partitions)
