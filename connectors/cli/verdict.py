@@ -215,7 +215,7 @@ def _rates(target: Target | None) -> dict[str, str]:
 
 def show(verdict: Verdict) -> None:
     """Print both, each line marked."""
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 160)
     table = Table(title="Campaigns: truth / result", title_justify="left")
     table.add_column("campaign")
     for name in ("sends", "deliveries", "eligible", "complaints", "hard bounces"):
@@ -245,7 +245,7 @@ def show(verdict: Verdict) -> None:
 def _alarm_table(lines: tuple[AlarmLine, ...]) -> Table:
     table = Table(title="Alarms: truth / result", title_justify="left")
     for name in ("alarm", "truth", "result", "since", "driver (of the excess)", ""):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=name == "alarm", min_width=1)
     for each in lines:
         name = f"{each.alarm_key}\n[dim]{each.told}[/]" if each.told else each.alarm_key
         mark = _mark(agrees=each.agrees)
