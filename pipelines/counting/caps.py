@@ -212,7 +212,8 @@ class Caps:
                 if since is None and room > 0 and hour > found.horizon and hour not in found.far:
                     since = new[value] = first_own(found.horizon) if found.horizon > _NEVER else 0
                     room -= 1
-            if (since is not None and hour >= since and hour not in found.far) or has(value, hour):
+            taken = hour in found.far and value != OTHER_VALUE
+            if (since is not None and hour >= since and not taken) or has(value, hour):
                 volumes.admitted[value] += volume
                 continue
             refused.add((value, hour))

@@ -77,6 +77,23 @@ def test_the_others_themselves_are_never_refused_and_take_no_room() -> None:
     assert part.capped().admitted == 1
 
 
+def test_an_hour_far_ahead_that_was_refused_of_one_is_nobodys_own_any_more() -> None:
+    part = Partition(2)
+    assert part.count(("a", 30, 1), ("b", 0, 1)) == set()
+    assert part.count(("c", 30, 1)) == {("c", 30)}
+    part.crash()
+    # What has counters there keeps them; who has none gets none, though it is admitted for all other hours.
+    assert part.count(("a", 30, 1), ("b", 30, 1), ("b", 31, 1), (OTHER_VALUE, 30, 1)) == {("b", 30)}
+    assert part.count(("b", 1, 1), ("b", 30, 1)) == {("b", 30)}
+
+
+def test_an_hour_far_ahead_keeps_no_newcomer_out_of_others() -> None:
+    part = Partition(2)
+    part.count(("a", 0, 1), ("b", 0, 1), ("c", 0, 1), ("c", 40, 1))
+    part.days.apply(record_key(key_of("tag:x", "b"), rate.day_of(HOUR)), None)
+    assert part.count(("d", 1, 1), ("d", 40, 1)) == {("d", 40)}
+
+
 def test_a_busier_value_takes_the_place_of_the_idlest_from_the_next_hour_on() -> None:
     part = Partition(2)
     part.count(("a", 0, 1), ("b", 0, 400))
