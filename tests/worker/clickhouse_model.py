@@ -120,7 +120,8 @@ class Sink:
 class Recounter:
     """Answers requests for recounts by counting what has landed, once all that was written when it began has.
 
-    All events: those the requests are for are among them. And all rates: `(other)` is what they leave.
+    All events: those the requests are for are among them. And all rates: `(other)` is what they leave. So answers for
+    `(other)` are counted again once all has come through, until they stay.
     """
 
     def __init__(self, world: World) -> None:
@@ -129,11 +130,18 @@ class Recounter:
             world.committed[topics.RECOUNT_GROUP, topics.RECOUNTS, p] for p in range(world.partitions)
         ]
         self.asked: set[KeyHour] = set()
-        self.barrier: dict[tuple[str, int], int] | None = None
+        self.told: dict[KeyHour, Row] = {}
+        """Answers for `(other)` that are to be verified."""
+        self.passing = False
+        """Whether a pass has begun."""
+        self.stages: list[tuple[str, str]] = []
+        """What it still waits for: that a group has passed the end of a topic."""
+        self.ends: list[int] | None = None
+        """Of the first of them, taken when its turn came."""
 
     def gather(self) -> bool:
         """Read requests, and begin a pass with them."""
-        if self.barrier is not None:
+        if self.passing:
             return False
         for p in range(self.world.partitions):
             log = self.world.logs[topics.RECOUNTS, p]
@@ -142,22 +150,43 @@ class Recounter:
             self.positions[p] = len(log)
         if not self.asked:
             return False
-        self.barrier = {
-            (topic, p): end
-            for topic in (topics.EVENTS, topics.RATES)
-            for p, end in enumerate(self.world.ends(topic))
-        }
+        self.passing, self.stages = True, list(_LANDED)
+        self._waits()
         return True
 
+    def _waits(self) -> bool:
+        """Whether something is still to be waited for."""
+        while self.stages:
+            group, topic = self.stages[0]
+            if self.ends is None:
+                self.ends = self.world.ends(topic)
+            if any(self.world.committed[group, topic, p] < end for p, end in enumerate(self.ends)):
+                return True
+            self.stages.pop(0)
+            self.ends = None
+        return False
+
     def answer(self) -> bool:
-        """End the pass, once the sink is beyond the barrier."""
-        world, landed = self.world, self.world.committed
-        if self.barrier is None or any(
-            landed[topics.SINK_GROUP, *place] < end for place, end in self.barrier.items()
-        ):
+        """Answer, once all that is waited for has passed; then verify, or end the pass."""
+        if not self.passing or self._waits():
             return False
+        world = self.world
         world.passes += 1
         rows = world.clickhouse.answers(self.asked, world.now_s * 1_000_000 + world.passes)
+        rows = [row for row in rows if not _same(row, self.told.get(_key(row)))]
+        self._send(rows)
+        self.told = {_key(row): row for row in rows if row["value"] == OTHER_VALUE}
+        if self.told:
+            self.asked, self.stages = set(self.told), list(_COME_THROUGH)
+            return True
+        for p, offset in enumerate(self.positions):
+            world.effect()
+            world.committed[topics.RECOUNT_GROUP, topics.RECOUNTS, p] = offset
+        self.asked, self.passing = set(), False
+        return True
+
+    def _send(self, rows: Sequence[Row]) -> None:
+        world = self.world
         sent = [
             (of_key(row["dimension"], row["value"], world.partitions), encode("recount_row", [row]))
             for row in world.rng.sample(rows, len(rows))
@@ -170,8 +199,20 @@ class Recounter:
                 raise
             partition, block = sent.pop(0)
             world.logs[topics.COUNTS, partition].append((None, block))
-        for p, offset in enumerate(self.positions):
-            world.effect()
-            world.committed[topics.RECOUNT_GROUP, topics.RECOUNTS, p] = offset
-        self.asked, self.barrier = set(), None
-        return True
+
+
+_LANDED = ((topics.SINK_GROUP, topics.EVENTS), (topics.SINK_GROUP, topics.RATES))
+_COME_THROUGH = (
+    (topics.WORKER_GROUP, topics.EVENTS),
+    (topics.WORKER_GROUP, topics.COUNTS),
+    (topics.SINK_GROUP, topics.RATES),
+    (topics.SINK_GROUP, topics.EVENTS),
+)
+
+
+def _key(row: Row) -> KeyHour:
+    return row["dimension"], row["value"], row["hour"]
+
+
+def _same(row: Row, known: Row | None) -> bool:
+    return known is not None and all(row[name] == known[name] for name in COUNTERS)

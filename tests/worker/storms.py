@@ -118,6 +118,9 @@ class Fleet:
                     moved = True
             for topic in LANDED:
                 moved |= self.do(self.sink, lambda t=topic: self.sink.land(t, 1000))
+            for worker in list(self.workers):
+                if worker in self.workers:
+                    self.do(worker, worker.commit)
             moved |= self.do(self.recounter, lambda: self.recounter.gather())  # noqa: PLW0108 - may be another by then
             moved |= self.do(self.recounter, lambda: self.recounter.answer())  # noqa: PLW0108
 
