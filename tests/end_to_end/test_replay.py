@@ -101,7 +101,7 @@ def test_when_it_exits_its_alarms_are_there_and_say_what_drives_them(
     assert told
     assert [key for key, evidence in told.items() if evidence.get("explained") is not True] == []
     assert [key for key, evidence in told.items() if "unexplained" in evidence] == []
-    # The query in the evidence runs as it is, and shows what the strongest driver is one of. An alarm that was proven by
+    # The query in the evidence runs as it is, and shows what the strongest driver is one of. An alarm proven by a
     # few hits may have none; how many had come by then depends on how fast this machine was.
     for shown in sorted(told.values(), key=lambda each: -len(each["drivers"]))[:2]:
         lines = [line.split("\t")[:2] for line in cli.sql(shown["sql"], undisturbed[0]).decode().splitlines()]
