@@ -101,5 +101,5 @@ def at(file: str, line: int, sentence: str) -> RulesError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing when nothing is like it."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    found = get_close_matches(name, [each for each in known if each != name], n=1, cutoff=0.6)
     return f" (did you mean {found[0]}?)" if found else ""
