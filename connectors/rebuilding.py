@@ -119,7 +119,9 @@ def require_stopped(admin: Admin) -> None:
         BrokerError: when somebody does.
     """
     if working := admin.working():
-        raise BrokerError(f"the {' and the '.join(working)} still run: stop worker, sink and notify, then rebuild")
+        raise BrokerError(
+            f"the {' and the '.join(working)} still run: stop worker, sink and notify, then rebuild"
+        )
 
 
 def seen(memory: ClickHouseMemory, config: WorkerConfig, clock_s: int) -> Iterator[Record]:
