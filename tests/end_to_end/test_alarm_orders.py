@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.chaos]
 KEY = "complaint_rate:campaign:spring"
 
 

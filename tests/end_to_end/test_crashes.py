@@ -54,6 +54,7 @@ def kill_everything(cli: Any, tree: Path, data: Path, delay_s: float) -> None:
 
 
 @pytest.mark.embedded
+@pytest.mark.chaos
 def test_each_part_is_killed_in_turn(
     cli: Any, tree: Path, tmp_path: Path, expected: dict[str, bytes], undisturbed: tuple[Path, Any]
 ) -> None:
