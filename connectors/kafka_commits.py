@@ -97,20 +97,27 @@ class Commits:
 class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     """Listens for a consumer; called inside `poll`, in the consumer's thread."""
 
-    def __init__(self, revoked: Callable[[], None], assigned: Callable[[], None]) -> None:
+    def __init__(self, consumer: Any, revoked: Callable[[], None], assigned: Callable[[], None]) -> None:
         """Calls back.
 
         Args:
+            consumer: whose listener it is.
             revoked: partitions that were ours may be another's: forget what is not committed.
             assigned: the group has settled, maybe without any partition for us.
         """
+        self._consumer = consumer
         self._revoked = revoked
         self._assigned = assigned
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """For kafka-python."""
+        """For kafka-python.
+
+        It keeps the position of a partition that stays ours through a rebalance. What was read up to there and is not
+        committed has just been forgotten, so each begins anew at what is committed, as after a lost membership.
+        """
         if revoked:
             self._revoked()
+            self._consumer._subscription.assign_from_subscribed([])  # noqa: SLF001 - it has no other way
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         """For kafka-python."""

@@ -140,7 +140,9 @@ class Explainer:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.EVIDENCE_GROUP))
             try:
-                consumer.subscribe([topics.ALARMS], listener=Rebalances(self._rebalanced, self.ready.set))
+                consumer.subscribe(
+                    [topics.ALARMS], listener=Rebalances(consumer, self._rebalanced, self.ready.set)
+                )
                 self._take_left()
                 with closing(KafkaBlocks(self._kafka)) as producer:
                     while not stop.is_set():

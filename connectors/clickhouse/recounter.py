@@ -141,7 +141,9 @@ class Recounter:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.RECOUNT_GROUP) | _OPTIONS)
             try:
-                consumer.subscribe([topics.RECOUNTS], listener=Rebalances(self._rebalanced, self.ready.set))
+                consumer.subscribe(
+                    [topics.RECOUNTS], listener=Rebalances(consumer, self._rebalanced, self.ready.set)
+                )
                 with closing(
                     Outlet(KafkaBlocks(self._kafka), self._kafka.partitions, self._framing)
                 ) as outlet:

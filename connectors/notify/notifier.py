@@ -175,7 +175,9 @@ class Notifier:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, group))
             try:
-                consumer.subscribe([topics.ALARMS], listener=Rebalances(self._revoked, self._assigned))
+                consumer.subscribe(
+                    [topics.ALARMS], listener=Rebalances(consumer, self._revoked, self._assigned)
+                )
                 while not stop.is_set():
                     self._turn(consumer, desk)
                 self._drain(consumer, desk)

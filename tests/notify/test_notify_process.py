@@ -221,7 +221,7 @@ def test_a_dry_run_prints_and_leaves_everything_as_it_was(
     assert place.receiver.got == []
 
 
-@pytest.mark.chaos  # two members form a group on the embedded broker only on a machine that is not busy
+@pytest.mark.chaos
 def test_partitions_are_shared_and_taken_over(place: Place, alarm: Any) -> None:
     companions = [Companion(), Companion()]
     first = place.start(companions=(companions[0],))
