@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from connectors.settings import Kafka
+
 SOCKET_MARKS = ("sockets", "embedded", "kafka", "chaos")
 CHILD_GRACE_S = 5
 
@@ -119,6 +121,24 @@ def broker() -> Iterator[str]:
     if named := os.environ.get("KAFKA_BROKER"):
         yield named
         return
+    with _embedded_broker() as address:
+        yield address
+
+
+@pytest.fixture
+def kafka() -> Iterator[Kafka]:
+    """An empty embedded broker of the test's own, with our topics: how to reach it."""
+    from connectors import kafka as kafka_clients
+    from connectors.settings import Kafka
+
+    with _embedded_broker() as address:
+        settings = Kafka(brokers=address, partitions=2, replication=1, rebalance_timeout_ms=2000)
+        kafka_clients.ensure_topics(settings)
+        yield settings
+
+
+@contextlib.contextmanager
+def _embedded_broker() -> Iterator[str]:
     from connectors.embedded import broker as embedded
     from connectors.embedded import lifeline
 

@@ -19,6 +19,7 @@ from kafka import KafkaConsumer
 
 from connectors import kafka as kafka_clients
 from connectors.alarms.explaining import REVISION, Explaining, wanted
+from connectors.aside import aside, ends_within
 from connectors.bridge.producer import KafkaBlocks
 from connectors.clickhouse.landing import Retry, Stopped
 from connectors.clickhouse.patience import Patience
@@ -202,37 +203,30 @@ class Explainer:
 
     def _start(self, producer: KafkaBlocks) -> None:
         gathered, self._gathered = self._gathered, _Gathered()
-        future: Future[None] = Future()
-        self._flying = (gathered, future)
-        if not gathered.alarms:
+        if gathered.alarms:
+            future = aside("explanations", lambda: self._pass(gathered, producer))
+        else:
+            future = Future[None]()
             future.set_result(None)
-            return
-        # Not of a pool: the interpreter would wait at its end for a query that nobody wants any more.
-        threading.Thread(
-            target=self._pass, args=(gathered, producer, future), name="explanations", daemon=True
-        ).start()
+        self._flying = (gathered, future)
 
-    def _pass(self, gathered: _Gathered, producer: KafkaBlocks, future: Future[None]) -> None:
+    def _pass(self, gathered: _Gathered, producer: KafkaBlocks) -> None:
         """Explain all that was gathered.
 
         1. The events that any of the alarms rests on are in `ses.events`: its end is taken now.
         2. The sink has committed beyond it, or enough time has passed.
         3. Each transition, the worst first, is explained, and on the broker (all replicas) before the next.
         """
-        try:
-            shortcoming = "" if self._await_landed() else "not all events had landed when it was explained"
-            oldest = min(alarm["written_time"] for alarm, _ in gathered.alarms.values())
-            for alarm, partition in sorted(gathered.alarms.values(), key=_urgency):
-                if self._halt.is_set():
-                    raise Stopped  # noqa: TRY301 - as if ClickHouse were waited for
-                row, explained = self._explaining(alarm, shortcoming)
-                self._patience(partial(self._send, producer, row, partition))
-                self.numbers.explained += explained
-                self.numbers.unexplained += not explained
-            self.numbers.lag_s = max(0.0, self._clock() - oldest / 1000)
-            future.set_result(None)
-        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
-            future.set_exception(error)
+        shortcoming = "" if self._await_landed() else "not all events had landed when it was explained"
+        oldest = min(alarm["written_time"] for alarm, _ in gathered.alarms.values())
+        for alarm, partition in sorted(gathered.alarms.values(), key=_urgency):
+            if self._halt.is_set():
+                raise Stopped  # as if ClickHouse were waited for
+            row, explained = self._explaining(alarm, shortcoming)
+            self._patience(partial(self._send, producer, row, partition))
+            self.numbers.explained += explained
+            self.numbers.unexplained += not explained
+        self.numbers.lag_s = max(0.0, self._clock() - oldest / 1000)
 
     def _await_landed(self) -> bool:
         """Wait until the sink has passed the ends of topics as they are now; False when that takes too long.
@@ -285,9 +279,8 @@ class Explainer:
     def _end(self, consumer: Any) -> None:
         """Wait a little for the pass that runs; what is not explained is after the next start."""
         self._halt.set()
-        deadline = time.monotonic() + self._policy.stop_s
-        while self._flying is not None and not self._flying[1].done() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if self._flying is not None:
+            ends_within(self._flying[1], self._policy.stop_s)
         try:
             self._settle(consumer)
         except Stopped:

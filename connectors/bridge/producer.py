@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from connectors.settings import Kafka
 
 BATCH_BYTES: Final = 0
-"""Each block is a batch of its own: the embedded broker says the end offset of a partition is one past the
-*first*
+"""Each block is a batch of its own: the embedded broker says the end offset of a partition is one past the *first*
 record of its last batch, so with longer batches a drain would end too soon."""
 DELIVERY_MS: Final = 120_000
 """How long a block may be retried: a rolling restart of brokers takes a minute."""
 CLOSE_S: Final = 3
+
+
+def producer_options(settings: Kafka) -> dict[str, Any]:
+    """A producer of ours: idempotent, acks of all replicas, each record a batch of its own."""
+    return client_options(settings) | {
+        "acks": "all",
+        "enable_idempotence": True,
+        "compression_type": None if settings.compression == "none" else settings.compression,
+        "batch_size": BATCH_BYTES,
+        "max_request_size": MAX_MESSAGE_BYTES,
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
 
 
 class Producer(Protocol):
@@ -60,17 +72,7 @@ class KafkaBlocks:
         self._settings = settings
         await_broker(settings)
         with sentences(settings):
-            self._producer: Any = KafkaProducer(
-                **client_options(settings),
-                acks="all",
-                enable_idempotence=True,
-                compression_type=None if settings.compression == "none" else settings.compression,
-                batch_size=BATCH_BYTES,
-                max_request_size=MAX_MESSAGE_BYTES,
-                delivery_timeout_ms=delivery_ms,
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
-            )
+            self._producer: Any = KafkaProducer(**producer_options(settings), delivery_timeout_ms=delivery_ms)
 
     def send(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kafka import KafkaConsumer
 
 from connectors import kafka as kafka_clients
+from connectors.aside import aside, ends_within
 from connectors.bridge.producer import KafkaBlocks
 from connectors.clickhouse import requests
 from connectors.clickhouse.answers import Answers, Row, key_of_row, same_counters
@@ -33,6 +33,7 @@ from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from concurrent.futures import Future
 
     from connectors.clickhouse.client import Client
     from connectors.clickhouse.recount import KeyHour
@@ -187,14 +188,9 @@ class Recounter:
 
     def _start(self, outlet: Outlet) -> None:
         gathered, self._gathered = self._gathered, Gathered()
-        future: Future[float] = Future()
-        self._flying = (gathered, future)
-        # Not of a pool: the interpreter would wait at its end for a query that nobody wants any more.
-        threading.Thread(
-            target=self._pass, args=(gathered, outlet, future), name="recount-pass", daemon=True
-        ).start()
+        self._flying = (gathered, aside("recount-pass", lambda: self._pass(gathered, outlet)))
 
-    def _pass(self, gathered: Gathered, outlet: Outlet, future: Future[float]) -> None:
+    def _pass(self, gathered: Gathered, outlet: Outlet) -> float:
         """Answer all that was gathered; the result is how many seconds counting took.
 
         1. All blocks that any of the requests came from are in `ses.events`: its end is taken now.
@@ -203,20 +199,17 @@ class Recounter:
         4. What `(other)` is depends on which values have rows; the answers for it are right once they stay the same
            when everything has come through.
         """
-        try:
-            self._patience(lambda: self._await_passed(_LANDED))
-            began = time.monotonic()
-            outlet.send_letters(gathered.letters)
-            others = self._answer(gathered.keys, outlet, {})
-            took = time.monotonic() - began
-            for _ in range(_VERIFICATIONS):
-                if not others:
-                    break
-                self._patience(lambda: self._await_passed(_COME_THROUGH))
-                others = self._answer(others, outlet, others)
-            future.set_result(took)
-        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
-            future.set_exception(error)
+        self._patience(lambda: self._await_passed(_LANDED))
+        began = time.monotonic()
+        outlet.send_letters(gathered.letters)
+        others = self._answer(gathered.keys, outlet, {})
+        took = time.monotonic() - began
+        for _ in range(_VERIFICATIONS):
+            if not others:
+                break
+            self._patience(lambda: self._await_passed(_COME_THROUGH))
+            others = self._answer(others, outlet, others)
+        return took
 
     def _answer(
         self, keys: Collection[KeyHour], outlet: Outlet, known: Mapping[KeyHour, Row]
@@ -280,9 +273,8 @@ class Recounter:
     def _end(self, consumer: Any) -> None:
         """Wait a little for the pass that runs; what is not answered is asked again after the next start."""
         self._halt.set()
-        deadline = time.monotonic() + self._policy.stop_s
-        while self._flying is not None and not self._flying[1].done() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if self._flying is not None:
+            ends_within(self._flying[1], self._policy.stop_s)
         try:
             self._settle(consumer)
         except Stopped:

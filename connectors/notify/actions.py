@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from kafka import KafkaProducer
 
-from connectors.bridge.producer import BATCH_BYTES, CLOSE_S
-from connectors.kafka import MAX_MESSAGE_BYTES, await_broker, client_options, sentences
+from connectors.bridge.producer import CLOSE_S, producer_options
+from connectors.kafka import await_broker, sentences
 from schemas import topics
 from schemas.alarms import parts_of
 from schemas.blocks import SINGLE_OBJECT, Framing, encode
@@ -69,16 +69,7 @@ class ActionLog:
         self._framing = framing
         await_broker(settings)
         with sentences(settings):
-            self._producer: Any = KafkaProducer(
-                **client_options(settings),
-                acks="all",
-                enable_idempotence=True,
-                compression_type=None if settings.compression == "none" else settings.compression,
-                batch_size=BATCH_BYTES,
-                max_request_size=MAX_MESSAGE_BYTES,
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
-            )
+            self._producer: Any = KafkaProducer(**producer_options(settings))
         self._ends: SimpleQueue[tuple[_Sent, Exception | None]] = SimpleQueue()
         self._open: dict[int, _Sent] = {}
         self._of_key: Counter[str] = Counter()

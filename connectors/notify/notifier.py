@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kafka import KafkaConsumer
 
 from connectors import kafka as kafka_clients
+from connectors.aside import aside
 from connectors.kafka_commits import Commits, Rebalances, consumer_options
 from connectors.notify.actions import ActionLog
 from connectors.notify.attempts import Policy as DeskPolicy
@@ -30,6 +30,7 @@ from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from connectors.notify.channels import RepeatingChannel
     from connectors.notify.companions import Companion
@@ -208,17 +209,10 @@ class Notifier:
         self._assigned_anew = False
         ours = sorted({where.partition for where in consumer.assignment()})
         consumer.pause(*consumer.assignment())
-        self._taking_over = future = Future[list[Past]]()
-
-        def ask() -> None:
-            try:
-                future.set_result(
-                    [self._past(), from_topics(self._kafka, ours, self._framing)] if ours else []
-                )
-            except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
-                future.set_exception(error)
-
-        threading.Thread(target=ask, name="past", daemon=True).start()
+        self._taking_over = aside(
+            "past",
+            lambda: [self._past(), from_topics(self._kafka, ours, self._framing)] if ours else [],
+        )
 
     def _take_over(self, consumer: Any, desk: Desk) -> None:
         """Begin, once that is known. Nobody is told anything before."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from connectors.bridge.producer import BATCH_BYTES, CLOSE_S
-from connectors.kafka import MAX_MESSAGE_BYTES, await_broker, client_options, sentences
+from connectors.bridge.producer import CLOSE_S, producer_options
+from connectors.kafka import await_broker, client_options, sentences
 from pipelines.alarms.machine import Machine, advance, obey, retire, unpack
 from pipelines.alarms.transition import decode, encode, partition_of, record_key, row
 from pipelines.counting.rate import StateError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 DELIVERY_MS: Final = 20_000
 """How long a transition may be retried before it is told that Kafka does not take it; it is sent again later."""
 _POLL_MS: Final = 200
+
+LOG: Final = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -174,7 +177,9 @@ class Ledger:
                 await_broker(self._kafka)
             with sentences(self._kafka):
                 if self._producer is None:
-                    self._producer = KafkaProducer(**_producer_options(self._kafka))
+                    self._producer = KafkaProducer(
+                        **producer_options(self._kafka) | {"delivery_timeout_ms": DELIVERY_MS}
+                    )
                 self._producer.send(
                     topics.ALARMS,
                     key=record_key(key),
@@ -206,21 +211,12 @@ def all_alarms(kafka: Kafka, framing: Framing, give_up: Callable[[], bool]) -> I
         while not give_up() and any(consumer.position(place) < ends[place] for place in places):
             for records in consumer.poll(timeout_ms=_POLL_MS).values():
                 for record in records:
-                    with contextlib.suppress(BlockError):
+                    try:
                         yield from decode(record.value or b"", framing)
+                    except BlockError as error:
+                        # The sink has it among the dead letters.
+                        where = f"kafka://{record.topic}/{record.partition}/{record.offset}"
+                        LOG.warning("%s is no transition, and not gone on from: %s", where, error)
 
 
 _READING: Final[dict[str, Any]] = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
-
-
-def _producer_options(kafka: Kafka) -> dict[str, Any]:
-    return client_options(kafka) | {
-        "acks": "all",
-        "enable_idempotence": True,
-        "compression_type": None if kafka.compression == "none" else kafka.compression,
-        "batch_size": BATCH_BYTES,
-        "max_request_size": MAX_MESSAGE_BYTES,
-        "delivery_timeout_ms": DELIVERY_MS,
-        "allow_auto_create_topics": False,
-        "metrics_enabled": False,
-    }

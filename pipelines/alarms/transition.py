@@ -142,4 +142,4 @@ def _in_ms(fields: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
-    raise NotImplementedError(f"evidence has a {type(value).__name__}")
+    raise TypeError(f"evidence has a {type(value).__name__}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import warnings
 from itertools import count
@@ -20,13 +19,12 @@ from connectors import kafka as kafka_clients
 from connectors.clickhouse.client import Client, open_client
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
 from connectors.clickhouse.migrations import migrate
-from connectors.embedded import broker as embedded
-from connectors.embedded import lifeline
-from connectors.settings import Kafka
 from schemas.blocks import encode, open_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from connectors.settings import Kafka
 
 # The model of the worker serves here too: a test folder is no package.
 sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
@@ -118,28 +116,6 @@ def contents(client: Client) -> Callable[[str], str]:
         return "\n".join(sorted(lines))
 
     return read
-
-
-@pytest.fixture
-def kafka() -> Iterator[Kafka]:
-    """An empty broker with our topics."""
-    port = embedded.free_port()
-    process = subprocess.Popen(
-        lifeline.wrap(embedded.command(port)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert embedded.wait_for(port, process)
-        settings = Kafka(
-            brokers=f"{embedded.HOST}:{port}", partitions=2, replication=1, rebalance_timeout_ms=2000
-        )
-        kafka_clients.ensure_topics(settings)
-        yield settings
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from connectors.notify.attempts import Policy
     from connectors.notify.page import NotDelivered, Page
-    from connectors.settings import Kafka
 
 NOW = 1_795_348_800.0
 """2026-11-22T12:00:00Z."""
@@ -277,30 +275,3 @@ def receiver() -> Iterator[Receiver]:
     made = Receiver()
     yield made
     made.close()
-
-
-@pytest.fixture
-def kafka() -> Iterator[Kafka]:
-    """An empty broker with our topics."""
-    from connectors import kafka as kafka_clients
-    from connectors.embedded import broker as embedded
-    from connectors.embedded import lifeline
-    from connectors.settings import Kafka
-
-    port = embedded.free_port()
-    process = subprocess.Popen(
-        lifeline.wrap(embedded.command(port)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert embedded.wait_for(port, process)
-        settings = Kafka(
-            brokers=f"{embedded.HOST}:{port}", partitions=2, replication=1, rebalance_timeout_ms=2000
-        )
-        kafka_clients.ensure_topics(settings)
-        yield settings
-    finally:
-        process.kill()
-        process.communicate()

@@ -211,10 +211,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="module")
-def sending(ses_server: SesServer, credentials: None) -> Iterator[Ses]:
+def connected(ses_server: SesServer, credentials: None) -> Iterator[Ses]:
     made = Ses(response(ses_server.url), timeout_s=30)
     yield made
     made.close()
+
+
+@pytest.fixture
+def sending(ses: SesServer, connected: Ses) -> Ses:
+    """The switch, of a SES that nothing has happened to, whatever test came before."""
+    return connected
 
 
 @pytest.fixture

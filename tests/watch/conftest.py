@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 import time
 import warnings
@@ -17,8 +16,6 @@ with warnings.catch_warnings():
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from connectors import kafka as kafka_clients
-from connectors.embedded import broker as embedded
-from connectors.embedded import lifeline
 from connectors.settings import Kafka, Settings
 from connectors.watch.rounds import Policy
 from connectors.watch.watch import Watch
@@ -34,28 +31,6 @@ if TYPE_CHECKING:
 POLICY = Policy(look_s=0.1, survey_s=0.1, hear_s=0.05, again_s=0.1, grace_s=0)
 NOWHERE = "clickhouse://nobody@127.0.0.1:1/ses"
 """No ClickHouse answers there."""
-
-
-@pytest.fixture
-def kafka() -> Iterator[Kafka]:
-    """An empty broker with our topics."""
-    port = embedded.free_port()
-    process = subprocess.Popen(
-        lifeline.wrap(embedded.command(port)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert embedded.wait_for(port, process)
-        settings = Kafka(
-            brokers=f"{embedded.HOST}:{port}", partitions=2, replication=1, rebalance_timeout_ms=2000
-        )
-        kafka_clients.ensure_topics(settings)
-        yield settings
-    finally:
-        process.kill()
-        process.communicate()
 
 
 class Clock:
