@@ -18,3 +18,8 @@ def of_key(dimension: str, value: str, partitions: int) -> int:
 def of_hour(hour: int, partitions: int) -> int:
     """Partition of `ses.recounts` for a cohort hour (seconds): who recounts an hour sees all requests for it."""
     return crc32(hour.to_bytes(8, "big", signed=True)) % partitions
+
+
+def of_tenant(tenant: str, partitions: int) -> int:
+    """Partition of `mail.inbound`, `mail.outbound` and `mail.threads` for a tenant; empty: none is told."""
+    return of_key("tenant", tenant, partitions)

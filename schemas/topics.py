@@ -28,7 +28,32 @@ ALARM_ORDERS: Final = "ses.alarm-orders"
 ALARM_ACTIONS: Final = "ses.alarm-actions"
 """Blocks of one `AlarmAction`, partitioned like `ALARMS` and compacted by the Kafka key, which is the action's id."""
 
-ALL: Final = (EVENTS, COUNTS, RECOUNTS, RATES, DEAD_LETTERS, ALARMS, ALARM_ORDERS, ALARM_ACTIONS)
+INBOUND: Final = "mail.inbound"
+"""Blocks of `InboundMail`, partitioned by tenant: a conversation never leaves its tenant, so its mails meet there."""
+
+OUTBOUND: Final = "mail.outbound"
+"""Blocks of `OutboundMessage`: what a thread wants to know of each message sent; partitioned by tenant."""
+
+THREADS: Final = "mail.threads"
+"""Blocks of `ThreadMember`, partitioned by tenant."""
+
+REPORTS: Final = "mail.reports"
+"""Blocks of `DmarcRecord` and of `TlsResult`, any partition."""
+
+ALL: Final = (
+    EVENTS,
+    COUNTS,
+    RECOUNTS,
+    RATES,
+    DEAD_LETTERS,
+    ALARMS,
+    ALARM_ORDERS,
+    ALARM_ACTIONS,
+    INBOUND,
+    OUTBOUND,
+    THREADS,
+    REPORTS,
+)
 
 COMPACTED: Final = frozenset({ALARMS, ALARM_ACTIONS})
 """Topics of which only the last record of a key needs to be kept."""

@@ -24,6 +24,11 @@ RECORDS: Final = (
     "alarm",
     "alarm_order",
     "alarm_action",
+    "inbound_mail",
+    "outbound_message",
+    "thread_member",
+    "dmarc_record",
+    "tls_result",
 )
 
 
