@@ -99,7 +99,7 @@ class WorkerConfig:
     """Blocks counted in one pass at the most: more are no faster, and hold the event loop longer than some 100 ms."""
     rate_batch: int = 4096
     """Records folded before rows are sent at the most."""
-    coalesce_s: float = 1.0
+    coalesce_s: float = 0.5
     """A key-hour's row is sent at most once in this time."""
     reject_limits: RejectLimits = RejectLimits()
     connect_s: float = 15.0
