@@ -19,12 +19,13 @@ from kafka import KafkaConsumer
 
 from connectors import kafka as kafka_clients
 from connectors.alarms.explaining import REVISION, Explaining, wanted
+from connectors.alarms.growing import grown, says_something_new
 from connectors.aside import aside, ends_within
 from connectors.bridge.producer import KafkaBlocks
 from connectors.clickhouse.landing import Retry, Stopped
 from connectors.clickhouse.patience import Patience
 from connectors.kafka_commits import Commits, Rebalances, consumer_options, throttle
-from pipelines.alarms.transition import decode, encode, record_key
+from pipelines.alarms.transition import decode, encode, explanation_key
 from schemas import topics
 from schemas.alarms import SEVERITIES, Alarm
 from schemas.blocks import SINGLE_OBJECT, BlockError, Framing
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger(__name__)
 _LANDED_POLL_S: Final = 0.1
+_REMEMBERED: Final = 10_000
+"""Incidents that were looked at again and are remembered at the most."""
 _LANDED: Final = (topics.EVENTS, topics.RATES)
 """What the sink must have landed: the events that are counted, and the account's counters of the forecast."""
 
@@ -57,6 +60,8 @@ class Policy:
     """Transitions gathered; beyond it the consumer is paused."""
     stop_s: float = 3.0
     """How long a stop waits for the pass that runs; it is repeated after the next start."""
+    again_s: float = 30.0
+    """How often open incidents are looked at for what drives them now."""
     retry: Retry = field(default_factory=Retry)
 
 
@@ -70,6 +75,10 @@ class Numbers:
     """Sent again with what drives them."""
     unexplained: int = 0
     """Sent again with why nothing is known."""
+    looks: int = 0
+    """Times that open incidents were looked at again."""
+    anew: int = 0
+    """Sent again later, for another driver leads, or one at last."""
     unlanded: int = 0
     """Passes that did not wait until all events had landed."""
     unreadable: int = 0
@@ -128,6 +137,9 @@ class Explainer:
         self._flying: tuple[_Gathered, Future[None]] | None = None
         self._generation = 0
         self._commits = Commits()
+        self._mine: frozenset[int] = frozenset()
+        self._look_again = 0.0
+        self._looked: dict[tuple[str, int], int] = {}
         self.numbers = Numbers()
         self.ready = threading.Event()
         """Set once partitions are assigned."""
@@ -144,6 +156,7 @@ class Explainer:
                 consumer.subscribe(
                     [topics.ALARMS], listener=Rebalances(consumer, self._rebalanced, self.ready.set)
                 )
+                self._look_again = time.monotonic() + self._policy.again_s
                 self._take_left()
                 with closing(KafkaBlocks(self._kafka)) as producer:
                     while not stop.is_set():
@@ -159,6 +172,10 @@ class Explainer:
         self._settle(consumer)
         if self._flying is None and self._due():
             self._start(producer)
+        elif self._flying is None and time.monotonic() >= self._look_again:
+            self._mine = frozenset(where.partition for where in consumer.assignment())
+            nothing = _Gathered(generation=self._generation)
+            self._flying = (nothing, aside("explanations", lambda: self._again(producer)))
         self._commits.pay_due(consumer)
         throttle(consumer, len(self._gathered.alarms), self._policy.most)
 
@@ -228,6 +245,30 @@ class Explainer:
             self.numbers.unexplained += not explained
         self.numbers.lag_s = max(0.0, self._clock() - oldest / 1000)
 
+    def _again(self, producer: KafkaBlocks) -> None:
+        """Explain anew the incidents whose evidence has grown.
+
+        Of nothing that is not told anything is kept but how many hits it was looked at with, so it may be looked at
+        once more after a restart.
+        """
+        self._look_again = time.monotonic() + self._policy.again_s
+        found = self._explaining.asking(lambda client: grown(client, self._is_mine, self._looked))
+        for each in found:
+            if self._halt.is_set():
+                raise Stopped
+            row, explained = self._explaining(each.alarm, until=each.until)
+            self._looked[each.identity] = each.hits
+            if explained and says_something_new(each.alarm, row):
+                partition = of_key(row["dimension"], row["value"], self._kafka.partitions)
+                self._patience(partial(self._send, producer, row, partition))
+                self.numbers.anew += 1
+        if len(self._looked) > _REMEMBERED:
+            self._looked.clear()
+        self.numbers.looks += 1
+
+    def _is_mine(self, alarm: Alarm) -> bool:
+        return of_key(alarm["dimension"], alarm["value"], self._kafka.partitions) in self._mine
+
     def _await_landed(self) -> bool:
         """Wait until the sink has passed the ends of topics as they are now; False when that takes too long.
 
@@ -254,7 +295,7 @@ class Explainer:
         """
         stored: Future[int] = Future()
         block = encode(alarm, self._framing)
-        key = record_key(alarm["alarm_key"])
+        key = explanation_key(alarm["alarm_key"])
         producer.send(topics.ALARMS, partition, block, stored.set_result, stored.set_exception, key=key)
         stored.result()
 

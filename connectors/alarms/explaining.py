@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from connectors.alarms.explanation import explain
 from connectors.alarms.subject import Unexplained, subject_of
 from connectors.clickhouse.client import Client, error_code, sentence
 from connectors.clickhouse.landing import Stopped
-from pipelines.alarms.transition import evidence_text
+from pipelines.alarms.transition import evidence_of, evidence_text
 from schemas.alarms import RATE_SIGNALS, Alarm
 
 if TYPE_CHECKING:
@@ -19,10 +17,13 @@ if TYPE_CHECKING:
 
     from connectors.clickhouse.patience import Patience
 
+T = TypeVar("T")
 LOG: Final = logging.getLogger(__name__)
 REVISION: Final = 1
 CAUSES: Final = frozenset({"evidence", "escalated", "relapse"})
 """Of transitions that somebody may be woken for."""
+_REPLACED: Final = frozenset({"drivers_since", "forecast", "smtp_replies", "reasons", "unexplained"})
+"""Of an earlier explanation, and not always told."""
 _ATTEMPTS: Final = 3
 """Of an explanation that ClickHouse refuses: no memory just now, a table that is being changed."""
 _SETTINGS: Final[dict[str, Any]] = {
@@ -56,21 +57,23 @@ class Explaining:
         self._client: Client = None
         self._patience = patience
 
-    def __call__(self, alarm: Alarm, shortcoming: str = "") -> tuple[Alarm, bool]:
+    def __call__(self, alarm: Alarm, shortcoming: str = "", until: int = 0) -> tuple[Alarm, bool]:
         """The same transition with richer evidence, and whether it is explained. ClickHouse away: waits for it.
 
         Args:
-            alarm: of revision 0.
+            alarm: a transition; its next revision is made.
             shortcoming: what may be missing of the events, a sentence.
+            until: see `subject_of`.
 
         Raises:
             Stopped: told to stop meanwhile.
         """
-        evidence = _evidence(alarm)
-        told = self._told(alarm, evidence)
+        evidence = {name: fact for name, fact in evidence_of(alarm).items() if name not in _REPLACED}
+        told = self._told(alarm, evidence, until)
         if shortcoming:
             told["unexplained"] = "; ".join(filter(None, (told.get("unexplained"), shortcoming)))
-        row = Alarm(**{**alarm, "revision": REVISION, "evidence": evidence_text({**evidence, **told})})
+        revision = max(REVISION, alarm["revision"] + 1)
+        row = Alarm(**{**alarm, "revision": revision, "evidence": evidence_text({**evidence, **told})})
         return row, bool(told["explained"])
 
     def close(self) -> None:
@@ -78,11 +81,11 @@ class Explaining:
         if self._client is not None:
             self._client.close()
 
-    def _told(self, alarm: Alarm, evidence: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, alarm: Alarm, evidence: dict[str, Any], until: int) -> dict[str, Any]:
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
-                return explain(subject_of(alarm, evidence), self._ask)
+                return explain(subject_of(alarm, evidence, until), self._ask)
             except Unexplained as error:
                 return {"explained": False, "unexplained": str(error)}
             except Stopped:
@@ -97,24 +100,25 @@ class Explaining:
         LOG.error("%s %d stays unexplained: %s", alarm["alarm_key"], alarm["seq"], reason)
         return {"explained": False, "unexplained": reason}
 
-    def _ask(self, sql: str) -> Sequence[Sequence[Any]]:
+    def asking(self, ask: Callable[[Client], T]) -> T:
+        """Ask something else over the same connection. ClickHouse away: waits for it.
+
+        Raises:
+            Stopped: told to stop meanwhile.
+        """
         if self._client is None:
             self._client = self._patience(self._connect)
-        return self._patience(lambda: self._query(sql))
+        return self._patience(lambda: ask(self._client))
 
-    def _query(self, sql: str) -> Sequence[Sequence[Any]]:
-        try:
-            rows: Sequence[Sequence[Any]] = self._client.query(sql, settings=_SETTINGS).result_rows
-        except Exception as error:
-            if error_code(error) is None:
-                raise
-            raise _Refused(sentence(error)) from error
-        return rows
+    def _ask(self, sql: str) -> Sequence[Sequence[Any]]:
+        return self.asking(lambda client: _query(client, sql))
 
 
-def _evidence(alarm: Alarm) -> dict[str, Any]:
+def _query(client: Client, sql: str) -> Sequence[Sequence[Any]]:
     try:
-        found = msgspec.json.decode(alarm["evidence"])
-    except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        rows: Sequence[Sequence[Any]] = client.query(sql, settings=_SETTINGS).result_rows
+    except Exception as error:
+        if error_code(error) is None:
+            raise
+        raise _Refused(sentence(error)) from error
+    return rows

@@ -54,6 +54,7 @@ def explain(subject: Subject, ask: Ask) -> dict[str, Any]:
     found = drivers(tallies, hits, max(trials, hits), seen.limit)
     told: dict[str, Any] = {
         "explained": True,
+        "explained_hits": hits,
         "hit": seen.hit,
         "trial": seen.trial,
         "drivers": [each.evidence() for each in found],

@@ -60,8 +60,13 @@ class Subject:
         return _WORDS[self.signal][1]
 
 
-def subject_of(alarm: Alarm, evidence: Mapping[str, Any]) -> Subject:
+def subject_of(alarm: Alarm, evidence: Mapping[str, Any], until: int = 0) -> Subject:
     """What an alarm of a rate signal is about.
+
+    Args:
+        alarm: a transition.
+        evidence: its evidence.
+        until: end of the last cohort hour that there is now, seconds, where that is later than the alarm.
 
     Raises:
         Unexplained: it is about none, or about more than can be named.
@@ -73,7 +78,7 @@ def subject_of(alarm: Alarm, evidence: Mapping[str, Any]) -> Subject:
         raise Unexplained(
             f"{OTHER_VALUE} stands for all values of {alarm['dimension']} beyond counting.dimension_cap"
         )
-    until = -(-alarm["time"] // (HOUR_S * 1000)) * HOUR_S
+    until = max(until, -(-alarm["time"] // (HOUR_S * 1000)) * HOUR_S)
     since = _hour(evidence.get("since"))
     if since is None or since >= until:
         since = until - _DAY_S

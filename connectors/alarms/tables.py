@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from connectors.notify.text import text
 from pipelines.alarms.rule_keys import LIMITED
 from pipelines.alarms.rules import OWN
+from pipelines.alarms.transition import evidence_of
 from schemas.alarms import RATE_SIGNALS
 
 if TYPE_CHECKING:
@@ -107,15 +106,15 @@ def of_history(alarms: Sequence[Alarm]) -> str:
                 each["operator"] or "-",
             )
         )
-        if note := _evidence(each).get("note"):
+        if note := evidence_of(each).get("note"):
             notes.append(f"{each['seq']}: {note}")
     lines = [aligned(rows)]
     if notes:
         lines += ["", "Notes:", *(f"  {each}" for each in notes)]
-    told = [each for each in alarms if "order_id" not in (known := _evidence(each)) and known]
+    told = [each for each in alarms if "order_id" not in (known := evidence_of(each)) and known]
     if told:
         last = told[-1]
-        lines += ["", f"Evidence of {last['seq']}:", text("update", last, _evidence(last))]
+        lines += ["", f"Evidence of {last['seq']}:", text("update", last, evidence_of(last))]
     return "\n".join(lines)
 
 
@@ -184,11 +183,6 @@ def _who(each: Current, now_ms: int) -> str:
     if each.last["silenced_until"] > now_ms:
         found.append(f"silent until {moment(each.last['silenced_until'])}")
     return ", ".join(found)[:_LONGEST] or "-"
-
-
-def _evidence(alarm: Alarm) -> dict[str, Any]:
-    found = msgspec.json.decode(alarm["evidence"] or "{}")
-    return found if isinstance(found, dict) else {}
 
 
 def _short(value: float) -> str:

@@ -309,6 +309,14 @@ _EXPLAINER: Final = (
         "grows: the evidence of the alarm says why; where ClickHouse refused, so does the sink's log",
     ),
     Metric(
+        "sink_alarms_explained_anew",
+        "sink",
+        "counter",
+        "transitions",
+        "of alarms sent again later, for another driver leads now, or one at last",
+        "none by itself",
+    ),
+    Metric(
         "sink_alarms_unlanded",
         "sink",
         "counter",

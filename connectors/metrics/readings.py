@@ -146,6 +146,7 @@ def of_explainer(numbers: ExplainerNumbers) -> Iterator[Sample]:
     """Of the explainer beside a sink."""
     yield Sample("sink_alarms_explained", numbers.explained)
     yield Sample("sink_alarms_unexplained", numbers.unexplained)
+    yield Sample("sink_alarms_explained_anew", numbers.anew)
     yield Sample("sink_alarms_unlanded", numbers.unlanded)
     yield Sample("sink_alarms_waiting", numbers.waiting)
     yield Sample("sink_alarm_explanation_seconds", numbers.lag_s)

@@ -88,6 +88,15 @@ def evidence_text(facts: Mapping[str, Any]) -> str:
     return msgspec.json.encode(facts, enc_hook=_plain).decode()
 
 
+def evidence_of(alarm: Alarm) -> dict[str, Any]:
+    """The facts; none where the evidence is no JSON object."""
+    try:
+        found = msgspec.json.decode(alarm["evidence"])
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def encode(alarm: Alarm, framing: Framing = SINGLE_OBJECT) -> bytes:
     """The value of a record of `ses.alarms`: a block of one row."""
     return encode_block("alarm", [alarm], framing)
@@ -117,8 +126,16 @@ def decode_orders(block: bytes, framing: Framing = SINGLE_OBJECT) -> list[AlarmO
 
 
 def record_key(key: str) -> bytes:
-    """The Kafka key of an alarm key's records; `ses.alarms` is compacted by it."""
+    """The Kafka key of an alarm key's transitions; `ses.alarms` is compacted by it."""
     return key.encode()
+
+
+def explanation_key(key: str) -> bytes:
+    """The Kafka key of what explains an alarm key's transitions.
+
+    Compaction must not take the explanation of an earlier transition for the last one.
+    """
+    return record_key(key) + b"\0evidence"
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -44,6 +44,14 @@ TOGETHER = replace(POLICY, gather_s=1.0)
 """What was sent before it starts is explained in one pass."""
 
 
+AGAIN = replace(POLICY, again_s=0.1)
+
+FEW = json.dumps(
+    {"hits": 4, "explained_hits": 4, "since": "2026-01-01T00:00:00+00:00", "explained": True, "drivers": []}
+)
+"""Evidence of a page that fired on four complaints, of which none stands out."""
+
+
 class Running:
     """An explainer in a thread."""
 
@@ -108,7 +116,7 @@ class Place:
             positions.close()
 
     def told(self) -> list[tuple[int, bytes | None, Alarm]]:
-        """Partition, Kafka key and row of what was sent with revision 1, by now."""
+        """Partition, Kafka key and row of what was sent with revision 1 or more, by now."""
         consumer = kafka_python.KafkaConsumer(**client_options(self.kafka), auto_offset_reset="earliest")
         places = [kafka_python.TopicPartition(topics.ALARMS, partition) for partition in range(2)]
         consumer.assign(places)
@@ -120,7 +128,7 @@ class Place:
             for where, records in consumer.poll(timeout_ms=200).items():
                 found += [(where.partition, each.key, row) for each in records for row in _rows(each.value)]
         consumer.close()
-        return [each for each in found if each[2]["revision"] == 1]
+        return [each for each in found if each[2]["revision"]]
 
     def evidence(self) -> list[dict[str, Any]]:
         return [json.loads(row["evidence"]) for _, _, row in self.told()]
@@ -188,7 +196,7 @@ def test_a_transition_is_explained_once_its_events_have_landed(
     place.land(1)
     until(lambda: place.committed() == 2)
     ((partition, key, row),) = place.told()
-    assert (partition, key) == (1, b"complaint_rate:campaign:spring")
+    assert (partition, key) == (1, b"complaint_rate:campaign:spring\0evidence")
     told, sent = dict(row), transition(revision=1)
     assert told == sent | {"evidence": row["evidence"], "operator": "", "silenced_until": 0}
     evidence = json.loads(row["evidence"])
@@ -360,3 +368,52 @@ def test_stopped_while_it_waits_it_stops_and_commits_nothing(place: Place, event
     running.join()
     assert running.error is None
     assert (place.committed(), place.told()) == (0, [])
+
+
+def test_what_leads_later_is_told_when_hits_have_doubled(
+    place: Place, event: Any, to: Any, insert: Any, client: Any
+) -> None:
+    few = transition(revision=1, evidence=FEW)
+    acknowledged = transition(seq=2, cause="acknowledged", operator="kim", evidence="{}")
+    insert(topics.ALARMS, [transition(), few, acknowledged])
+    insert(topics.EVENTS, bad(event, to))
+    counted = {"dimension": "campaign", "value": "spring", "hour": HOUR, "version": 1}
+    insert(topics.RATES, [counted | {"complaints": 7, "eligible": 400}])
+    running = place.start(policy=AGAIN)
+    until(lambda: running.explainer.numbers.looks >= 3)
+    assert place.told() == [], "7 are not twice 4"
+    insert(topics.RATES, [counted | {"version": 2, "complaints": 20, "eligible": 400}])
+    until(lambda: running.explainer.numbers.anew == 1)
+    looks = running.explainer.numbers.looks
+    until(lambda: running.explainer.numbers.looks >= looks + 3)
+    ((partition, key, row),) = place.told()
+    assert (partition, key) == (of_key("campaign", "spring", 2), b"complaint_rate:campaign:spring\0evidence")
+    assert (row["seq"], row["revision"], row["state"]) == (1, 2, "firing")
+    evidence = json.loads(row["evidence"])
+    assert evidence["drivers"][0]["value"] == "yahoo"
+    assert (evidence["hits"], evidence["explained_hits"]) == (4, 20)
+    insert(topics.ALARMS, [row])
+    shown = client.query("SELECT driver, acknowledged_by FROM incidents").result_rows
+    assert shown == [("provider yahoo", "kim")]
+
+
+def test_what_ended_or_is_told_already_is_not_told_again(
+    place: Place, event: Any, to: Any, insert: Any
+) -> None:
+    known = FEW.replace('"drivers": []', '"drivers": [{"factor": "provider", "value": "yahoo"}]')
+    over = {"alarm_key": "complaint_rate:campaign:winter", "value": "winter"}
+    insert(
+        topics.ALARMS,
+        [
+            transition(revision=1, evidence=known),
+            transition(**over, revision=1, evidence=FEW),
+            transition(**over, seq=2, cause="clean", state="resolved"),
+        ],
+    )
+    insert(topics.EVENTS, bad(event, to))
+    for value in ("spring", "winter"):
+        row = {"dimension": "campaign", "value": value, "hour": HOUR, "version": 1}
+        insert(topics.RATES, [row | {"complaints": 20, "eligible": 400}])
+    running = place.start(policy=AGAIN)
+    until(lambda: running.explainer.numbers.looks >= 3)
+    assert place.told() == []
