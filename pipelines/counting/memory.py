@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
+    import polars as pl
     from numpy.typing import NDArray
+
+    from schemas.mail import InboundMail
 
 
 class Memory(Protocol):
@@ -43,6 +46,31 @@ class Memory(Protocol):
         """Alarm key and `machine` of the last transition (the highest `seq`), once for each alarm key.
 
         Of the signals that the worker evaluates: `schemas.alarms.RATE_SIGNALS`.
+        """
+
+    def sent(self, days: int) -> Iterator[pl.DataFrame]:
+        """Messages sent that the sink stored, or that were sent, in the last so many days; each once, in any order.
+
+        Frames of any height with the columns of `OutboundMessage` but `subject`; `sent_time` in ms (Int64), lists of
+        strings, no nulls.
+        """
+
+    def received(self, days: int) -> Iterator[InboundMail]:
+        """Mails that the sink stored, or that were received, in the last so many days; each once, in any order.
+
+        Whole rows, or at least what `pipelines.threads.facts.MAIL_COLUMNS` names.
+        """
+
+    def members(self) -> Iterator[tuple[str, str, int, str]]:
+        """`member`, `thread_id`, `rank`, `message_id` of every member of a thread stored, merged.
+
+        The worker says once more what differs from what it finds.
+        """
+
+    def told(self) -> Iterator[bytes]:
+        """`event_id` (16 bytes) of every event stored that was made of a received report: origin `dsn` or `arf`.
+
+        The worker makes those once more that it misses.
         """
 
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
