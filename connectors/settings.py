@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from connectors.errors import SettingsError
+from connectors.inbound.settings import Inbound
+from connectors.inbound.settings import check as check_inbound
 from connectors.notify.settings import Notify
 from connectors.notify.settings import check as check_notify
 from connectors.response.settings import Response
@@ -180,6 +182,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     alarms: Alarms = Alarms()
     notify: Notify = Notify()
     response: Response = Response()
+    inbound: Inbound = Inbound()
     embedded: Embedded = Embedded()
     metrics: Metrics = Metrics()
 
@@ -266,6 +269,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError("counting.open_hours must be less than counting.retention_days: raise the latter")
     check_notify(settings.notify)
     check_response(settings.response)
+    check_inbound(settings.inbound)
     http = settings.bridge.http
     if bool(http.tls_certificate) != bool(http.tls_key):
         raise SettingsError(

@@ -5,5 +5,16 @@ from connectors.bridge.entrance import Entrance
 from connectors.bridge.opening import open_bridge
 from connectors.bridge.policy import Policy
 from connectors.bridge.receipts import Receipt
+from connectors.bridge.rows import NO_MAIL, MailRows, sent_rows
 
-__all__ = ["Bridge", "Counters", "Entrance", "Policy", "Receipt", "open_bridge"]
+__all__ = [
+    "NO_MAIL",
+    "Bridge",
+    "Counters",
+    "Entrance",
+    "MailRows",
+    "Policy",
+    "Receipt",
+    "open_bridge",
+    "sent_rows",
+]

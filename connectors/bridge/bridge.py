@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from connectors.bridge.refusals import refused
+from connectors.bridge.rows import NO_MAIL, PLACES, MailRows
 from connectors.errors import BrokerError, UserError
-from schemas import topics
 from schemas.avro import newest
 from schemas.blocks import MAX_ROWS, SINGLE_OBJECT, BlockBuilder, Framing
 from schemas.partitioning import of_message
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from schemas.dead_letters import DeadLetter
     from schemas.events import SesEvent
 
-_RECORDS: Final = {topics.EVENTS: "ses_event", topics.DEAD_LETTERS: "dead_letter"}
-
 
 @dataclass(slots=True)
 class Counters:
@@ -36,6 +34,9 @@ class Counters:
 
     events: int = 0
     dead_letters: int = 0
+    mails: int = 0
+    rows: int = 0
+    """Others: of messages sent, of reports."""
     blocks: int = 0
     bytes: int = 0
     """Of encoded blocks, before compression."""
@@ -43,9 +44,10 @@ class Counters:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """The open block of one partition of one topic."""
+    """The open block of one partition of one record."""
 
     topic: str
+    record: str
     partition: int
     builder: BlockBuilder
     receipts: list[Receipt] = field(default_factory=list)
@@ -98,23 +100,28 @@ class Bridge:
         self._broken: Exception | None = None
         self._closed = False
         self._slots = {
-            topic: [
-                _Slot(topic, partition, BlockBuilder(newest(record), framing))
+            record: [
+                _Slot(topic, record, partition, BlockBuilder(newest(record), framing))
                 for partition in range(policy.partitions)
             ]
-            for topic, record in _RECORDS.items()
+            for record, (topic, _) in PLACES.items()
         }
+        self._events = self._slots["ses_event"]
         self._open: dict[tuple[str, int], _Slot] = {}
         self.counters = Counters()
         self._flusher = threading.Thread(target=self._flush_late, name="bridge-flusher", daemon=True)
         self._flusher.start()
 
     def submit(
-        self, events: Iterable[SesEvent], dead_letters: Iterable[DeadLetter], receipt: Receipt
+        self,
+        events: Iterable[SesEvent],
+        dead_letters: Iterable[DeadLetter],
+        receipt: Receipt,
+        mail: MailRows = NO_MAIL,
     ) -> None:
         """Take rows of a unit; returns when they are in blocks, before those are safe. May wait for room.
 
-        An event that does not fit its schema becomes a dead letter of stage `bridge`.
+        A row that does not fit its schema becomes a dead letter of stage `bridge`.
 
         Raises:
             UserError: when the bridge is broken.
@@ -122,13 +129,20 @@ class Bridge:
         """
         if receipt.closed:
             raise ValueError("a closed receipt takes no more rows")
-        for rows, add in ((iter(events), self._add_event), (iter(dead_letters), self._add_dead_letter)):
-            while batch := list(islice(rows, MAX_ROWS)):
-                self._wait_for_room()
-                with self._lock:
-                    self.check()
-                    for row in batch:
-                        add(row, receipt)
+        self._take(events, self._add_event, receipt)
+        self._take(dead_letters, self._add_dead_letter, receipt)
+        if mail is not NO_MAIL:
+            for record, rows in mail.by_record():
+                self._take(rows, partial(self._add_row, record), receipt)
+
+    def _take(self, rows: Iterable[Any], add: Callable[[Any, Receipt], None], receipt: Receipt) -> None:
+        source = iter(rows)
+        while batch := list(islice(source, MAX_ROWS)):
+            self._wait_for_room()
+            with self._lock:
+                self.check()
+                for row in batch:
+                    add(row, receipt)
 
     def check(self) -> None:
         """Raise what broke the bridge, if it is broken.
@@ -190,7 +204,7 @@ class Bridge:
 
     def _add_event(self, event: Any, receipt: Receipt) -> None:
         try:
-            slot = self._slots[topics.EVENTS][of_message(event["message_id"], self._policy.partitions)]
+            slot = self._events[of_message(event["message_id"], self._policy.partitions)]
             slot.builder.add(event)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             self._add_dead_letter(refused(event, error), receipt)
@@ -199,11 +213,26 @@ class Bridge:
         self._added(slot, receipt)
 
     def _add_dead_letter(self, letter: Any, receipt: Receipt) -> None:
-        partition = int.from_bytes(letter["dead_letter_id"][:4], "big") % self._policy.partitions
-        slot = self._slots[topics.DEAD_LETTERS][partition]
+        slot = self._slot("dead_letter", letter)
         slot.builder.add(letter)
         self.counters.dead_letters += 1
         self._added(slot, receipt)
+
+    def _add_row(self, record: str, row: Any, receipt: Receipt) -> None:
+        try:
+            slot = self._slot(record, row)
+            slot.builder.add(row)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._add_dead_letter(refused(row, error, record), receipt)
+            return
+        if record == "inbound_mail":
+            self.counters.mails += 1
+        else:
+            self.counters.rows += 1
+        self._added(slot, receipt)
+
+    def _slot(self, record: str, row: Any) -> _Slot:
+        return self._slots[record][PLACES[record][1](row, self._policy.partitions)]
 
     def _added(self, slot: _Slot, receipt: Receipt) -> None:
         """A row has just been added; `_lock` is held."""
@@ -213,7 +242,7 @@ class Bridge:
             receipts.append(receipt)
             if len(receipts) == 1:
                 slot.opened = self._clock()
-                self._open[slot.topic, slot.partition] = slot
+                self._open[slot.record, slot.partition] = slot
                 if len(self._open) == 1:
                     self._opened.notify()
         if slot.builder.full:
@@ -221,7 +250,7 @@ class Bridge:
 
     def _send(self, slot: _Slot) -> None:
         """Close the block of a slot and send it; `_lock` is held, so blocks go in the order they close."""
-        del self._open[slot.topic, slot.partition]
+        del self._open[slot.record, slot.partition]
         data = slot.builder.take()
         receipts, slot.receipts = slot.receipts, []
         self._number += 1

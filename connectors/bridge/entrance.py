@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from connectors.bridge.rows import NO_MAIL, MailRows
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,7 +21,11 @@ class Entrance(Protocol):
     """
 
     def submit(
-        self, events: Iterable[SesEvent], dead_letters: Iterable[DeadLetter], receipt: Receipt
+        self,
+        events: Iterable[SesEvent],
+        dead_letters: Iterable[DeadLetter],
+        receipt: Receipt,
+        mail: MailRows = NO_MAIL,
     ) -> None:
         """Take rows of a unit; returns before they are safe. May wait for room.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from connectors.bridge import Bridge, open_bridge
+from connectors.bridge import NO_MAIL, Bridge, MailRows, open_bridge
 from connectors.cli import wiring
 from connectors.errors import BrokerError
 
@@ -78,11 +78,15 @@ class Relay:
         return line.bridge if line else None
 
     def submit(
-        self, events: Iterable[SesEvent], dead_letters: Iterable[DeadLetter], receipt: Receipt
+        self,
+        events: Iterable[SesEvent],
+        dead_letters: Iterable[DeadLetter],
+        receipt: Receipt,
+        mail: MailRows = NO_MAIL,
     ) -> None:
         """As `Bridge.submit`; waits while the line is replaced."""
         with self._inside_turnstile() as line:
-            line.bridge.submit(events, dead_letters, receipt)
+            line.bridge.submit(events, dead_letters, receipt, mail)
 
     def check(self) -> None:
         """As `Bridge.check`; between two lines nothing is wrong."""

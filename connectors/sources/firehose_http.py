@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from connectors.bridge import sent_rows
 from connectors.sources.http_handover import Handover, Refused, answer, letters, read_body
 from pipelines.intake.provenance import Provenance
 from schemas.dead_letters import DeadLetter, dead_letter
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from connectors.bridge import Entrance, Receipt
     from pipelines.intake.intake import Intake
     from schemas.events import SesEvent
+    from schemas.mail import OutboundMessage
 
 BODY_LIMIT: Final = 80 * 1024 * 1024
 """Bytes of an inflated body: Firehose's 64 MiB, and slack for how it counts them."""
@@ -121,15 +123,17 @@ class FirehoseEndpoint:
         offset = 0
         for start in range(0, len(delivery.records), _TAKEN_AT_ONCE):
             events: list[SesEvent] = []
+            outbound: list[OutboundMessage] = []
             dead_letters: list[DeadLetter] = []
             for record in delivery.records[start : start + _TAKEN_AT_ONCE]:
                 document = _document(record)
                 taken = intake.take(document, provenance, offset)
                 events += taken.events
+                outbound += taken.outbound
                 dead_letters += letters(taken, provenance)
                 # Tells records apart, and is the same when the request is repeated.
                 offset += len(bytes(record))
-            bridge.submit(events, dead_letters, receipt)
+            bridge.submit(events, dead_letters, receipt, sent_rows(outbound))
 
     def _answer(self, status: int, request_id: str, error: str = "") -> web.Response:
         document: dict[str, object] = {"requestId": request_id, "timestamp": self._clock_ms()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from connectors.bridge import sent_rows
 from connectors.sources.gunzip import Damage, Gunzip
 from schemas.dead_letters import DeadLetter, dead_letter
 
@@ -52,7 +53,7 @@ def read_into(
         if stop.is_set():
             return False
         letters = taken.dead_letters + [not_fetched(ref, provenance) for ref in taken.objects]
-        bridge.submit(taken.events, letters, receipt)
+        bridge.submit(taken.events, letters, receipt, sent_rows(taken.outbound))
         _count(tally, taken, len(letters))
         on_progress()
     if content.damage:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from connectors.bridge import sent_rows
 from connectors.sources.http_handover import Handover, Refused, answer, letters, read_body
 from connectors.sources.sns_certificates import SnsHosts, SnsUnavailable
 from connectors.sources.sns_signature import BadSignature
@@ -108,4 +109,4 @@ class SnsEndpoint:
         body: bytes, provenance: Provenance, intake: Intake, bridge: Entrance, receipt: Receipt
     ) -> None:
         taken = intake.take(body, provenance)
-        bridge.submit(taken.events, letters(taken, provenance), receipt)
+        bridge.submit(taken.events, letters(taken, provenance), receipt, sent_rows(taken.outbound))

@@ -10,6 +10,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.aws import source_error
+from connectors.bridge import sent_rows
 from connectors.sources.reading import Tally, read_into
 from connectors.sources.s3 import (
     ObjectError,
@@ -103,7 +104,7 @@ class MessageReader:
         try:
             self._check_signature(message)
             taken = self._intake.take(message.body, message.provenance)
-            bridge.submit(taken.events, taken.dead_letters, receipt)
+            bridge.submit(taken.events, taken.dead_letters, receipt, sent_rows(taken.outbound))
             for confirmation in taken.confirmations:
                 _log.warning("topic %s waits for its subscription to be confirmed", confirmation.topic_arn)
             for announced in taken.objects:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Final
 from pipelines.intake.envelopes import Rejection
 from pipelines.intake.framing import Document, Frame, Splitter
 from pipelines.intake.normalise import Normaliser
-from pipelines.intake.outcomes import Confirmation, Control, ObjectRef, SesPayload
+from pipelines.intake.outcomes import Confirmation, Control, MailContent, MailObject, ObjectRef, SesPayload
 from pipelines.intake.unwrap import letter, refused, unwrap
 from schemas.events import FUTURE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pipelines.intake.outcomes import Outcome
     from pipelines.intake.policy import NormalisePolicy
     from pipelines.intake.provenance import Provenance
     from schemas.dead_letters import DeadLetter
     from schemas.events import SesEvent
+    from schemas.mail import OutboundMessage
 
 _CHUNK: Final = 256 * 1024
 """Bytes framed at a time: some 200 events, which become one `Taken` of about a megabyte."""
@@ -37,6 +39,10 @@ class Taken:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     objects: list[ObjectRef] = field(default_factory=list)
     """S3 objects that were announced; the source reads them, then acknowledges the announcement."""
+    mails: list[MailContent | MailObject] = field(default_factory=list)
+    """Received mails; the source reads them, then acknowledges what brought them."""
+    outbound: list[OutboundMessage] = field(default_factory=list)
+    """What threads want to know of messages sent."""
     confirmations: list[Confirmation] = field(default_factory=list)
     controls: int = 0
     """Messages about the plumbing, which need nothing done."""
@@ -96,7 +102,7 @@ class Intake:
     def _sort(
         self,
         taken: Taken,
-        outcome: SesPayload | ObjectRef | Confirmation | Control | DeadLetter,
+        outcome: Outcome,
         provenance: Provenance,
         offset: int,
     ) -> None:
@@ -108,6 +114,8 @@ class Intake:
                 taken.events.append(event)
         elif isinstance(outcome, ObjectRef):
             taken.objects.append(outcome)
+        elif isinstance(outcome, MailContent | MailObject):
+            taken.mails.append(outcome)
         elif isinstance(outcome, Confirmation):
             taken.confirmations.append(outcome)
         elif isinstance(outcome, Control):

@@ -10,6 +10,7 @@ from msgspec import Struct
 from schemas.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
+    from pipelines.mail.notice import Notice
     from schemas.ses import Payload
 
 
@@ -43,6 +44,24 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True)
+class MailContent:
+    """A received mail, whole."""
+
+    raw: bytes
+    notice: Notice
+    path: str
+    """As of events: `sns`, `file`, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class MailObject:
+    """A received mail that a receipt notification says is in S3."""
+
+    ref: ObjectRef
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmation:
     """An SNS SubscriptionConfirmation. Whether to visit `subscribe_url` is the endpoint's decision."""
 
@@ -63,4 +82,4 @@ class Control:
     `unsubscribe_confirmation`, `s3_other`, `eventbridge_other`, `empty_record`."""
 
 
-Outcome = SesPayload | ObjectRef | Confirmation | Control | DeadLetter
+Outcome = SesPayload | ObjectRef | MailContent | MailObject | Confirmation | Control | DeadLetter
