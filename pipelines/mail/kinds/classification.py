@@ -1,0 +1,106 @@
+"""What kind of bounce a status and a reply tell of: SES's `bounceType` and `bounceSubType`.
+
+The words of a reply decide before its status, because statuses are often general or wrong (5.1.1 for a full mailbox,
+5.0.0 for anything). Rules, their order and sources are in `bounces.toml`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Final
+
+import msgspec
+
+_LOOKED_AT: Final = 1_000
+_KEPT: Final = 8_192
+_STATUS: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
+_CODE: Final = re.compile(r"(?<![\d.#])([245][0-5]\d)(?=[- ]|$)")
+
+
+class WordRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Words in a reply."""
+
+    name: str
+    type: str
+    subtype: str
+    pattern: str
+
+
+class StatusRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The end of a status: subject and detail, or the subject alone (`4.*`)."""
+
+    status: str
+    type: str
+    subtype: str
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`bounces.toml`."""
+
+    words: tuple[WordRule, ...]
+    status: tuple[StatusRule, ...]
+
+
+@cache
+def table() -> Table:
+    """The table.
+
+    Raises:
+        msgspec.ValidationError: if it has an unknown key or a wrong type.
+    """
+    data = resources.files("pipelines.mail.kinds").joinpath("bounces.toml").read_bytes()
+    return msgspec.toml.decode(data, type=Table)
+
+
+@cache
+def _words() -> tuple[tuple[WordRule, re.Pattern[str]], ...]:
+    return tuple((rule, re.compile(rule.pattern, re.IGNORECASE)) for rule in table().words)
+
+
+@cache
+def _statuses() -> dict[str, tuple[str, str]]:
+    return {rule.status: (rule.type, rule.subtype) for rule in table().status}
+
+
+def status_in(text: str) -> str:
+    """The first enhanced status code (RFC 3463) in a text; empty where there is none."""
+    found = _STATUS.search(text[:_LOOKED_AT])
+    return found[1] if found else ""
+
+
+def code_in(text: str) -> str:
+    """The first SMTP reply code (RFC 5321, 4.2) in a text; empty where there is none."""
+    found = _CODE.search(text[:_LOOKED_AT])
+    return found[1] if found else ""
+
+
+@lru_cache(_KEPT)
+def classify(status: str, reply: str) -> tuple[str, str]:
+    """Type and subtype of a bounce that is final. Both may be empty."""
+    text = reply[:_LOOKED_AT]
+    transient = (status or code_in(text)).startswith("4")
+    for rule, pattern in _words():
+        if pattern.search(text):
+            # A status of class 4 says that it might have gone well later (RFC 3463, 3.1): nothing is wrong for good.
+            return (
+                ("Transient", "General")
+                if transient and rule.type == "Permanent"
+                else (rule.type, rule.subtype)
+            )
+    if transient:
+        return (
+            _statuses().get(status[2:], ("Transient", "General"))
+            if status[2:] in _SOFT
+            else ("Transient", "General")
+        )
+    if status.startswith("5"):
+        subject, _, detail = status[2:].partition(".")
+        rows = _statuses()
+        return rows.get(f"{subject}.{detail}") or rows.get(f"{subject}.*") or ("Permanent", "General")
+    return ("Permanent", "General") if code_in(text).startswith("5") else ("Undetermined", "Undetermined")
+
+
+_SOFT: Final = frozenset({"2.2", "2.3", "3.4"})
+"""Statuses that mean the same in either class."""

@@ -1,0 +1,120 @@
+"""`Facts`: the header fields of a mail by name, and what several kinds ask of them."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from pipelines.intake import addresses
+
+if TYPE_CHECKING:
+    from pipelines.mail.notice import Notice
+    from pipelines.mail.parsed import ParsedMail
+
+VALUE: Final = 2_000
+"""Characters of a header field's value that are looked at: what is longer says nothing more of a kind."""
+TEXT: Final = 64 * 1024
+"""Characters of a text that are looked at."""
+LINES: Final = 1_500
+"""Lines of a text that are looked at, and no more than `LINE` characters of each."""
+LINE: Final = 1_000
+
+_DAEMONS: Final = frozenset(
+    {
+        "mailer-daemon",
+        "mailerdaemon",
+        "mail-daemon",
+        "maildaemon",
+        "mailer_daemon",
+        "mailer",
+        "postmaster",
+        "mta-admin",
+        "postmast",
+        "mail-delivery",
+        "maildelivery",
+        "mdaemon",
+        "mmdf",
+    }
+)
+"""Local parts that programs write bounces from (RFC 5321, 4.5.1 names Postmaster; the rest is practice)."""
+_COMMENT: Final = re.compile(r"\([^()]*\)")
+
+
+class Facts:
+    """Of one mail; looked up rather than searched, because a dozen questions are asked of forty fields."""
+
+    def __init__(self, mail: ParsedMail, notice: Notice | None) -> None:
+        self.mail = mail
+        self.notice = notice
+        self.fields: dict[str, list[str]] = {}
+        for name, value in mail.headers.fields:
+            self.fields.setdefault(name.lower(), []).append(value)
+
+    def first(self, name: str) -> str:
+        """The first value of a field, its name in lower case; stripped and cut to `VALUE`."""
+        values = self.fields.get(name)
+        return values[0][:VALUE].strip() if values else ""
+
+    def word(self, name: str) -> str:
+        """The first word of a value in lower case, without comments and parameters (RFC 3834, section 5)."""
+        value = _COMMENT.sub(" ", self.first(name)[:VALUE]).partition(";")[0].split()
+        return value[0].lower() if value else ""
+
+    @cached_property
+    def subject(self) -> str:
+        """In one line."""
+        return " ".join(self.first("subject")[:500].split())
+
+    @cached_property
+    def sender(self) -> str:
+        """The address of From in lower case."""
+        return addresses.bare(self.first("from")).lower()
+
+    @cached_property
+    def daemon(self) -> bool:
+        """Whether its From is that of a program which reports on mail."""
+        value = self.first("from").lower()
+        local = self.sender.partition("@")[0]
+        return (
+            local in _DAEMONS
+            or "mailer-daemon" in value
+            or "mail delivery s" in value
+            or local.startswith(("bounce", "postmaster"))
+            or (not self.sender and "delivery" in value)
+        )
+
+    @cached_property
+    def null_sender(self) -> bool:
+        """Whether it came from nobody (`Return-Path: <>`, RFC 5321, 4.5.5): nothing may answer it."""
+        path = self.fields.get("return-path")
+        if path is None:
+            return False
+        value = path[0].strip().lower()
+        return value in ("", "<>") or "mailer-daemon" in value
+
+    @cached_property
+    def submitted(self) -> str:
+        """`Auto-Submitted` (RFC 3834, section 5): `no`, `auto-generated`, `auto-replied`, … or empty."""
+        return self.word("auto-submitted")
+
+    @property
+    def precedence(self) -> str:
+        """`bulk`, `list`, `junk`, … or empty."""
+        return self.word("precedence")
+
+    @cached_property
+    def listed(self) -> bool:
+        """Whether it came through a mailing list: its header fields are then in part those of the list."""
+        return self.precedence == "list" or not {"list-id", "list-post"}.isdisjoint(self.fields)
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Lines of what a person would read, as many as are looked at."""
+        return lines_of(self.mail.text)
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines as far as they are looked at, whatever ends them."""
+    cut = text[:TEXT].replace("\r\n", "\n").replace("\r", "\n")
+    return [line[:LINE].rstrip() for line in cut.split("\n", LINES)[:LINES]]
