@@ -14,9 +14,8 @@ import tempfile
 import time
 
 from connectors.clickhouse.client import open_client
-from connectors.clickhouse.inserts import TARGETS, insert_blocks
+from connectors.clickhouse.inserts import EVENTS, insert_blocks
 from connectors.clickhouse.migrations import migrate
-from schemas import topics
 from schemas.blocks import MAX_ROWS, Block, encode, open_block
 
 BLOCKS = 100
@@ -66,7 +65,7 @@ def main() -> None:
         for number in range(rounds + 1):
             batch = blocks(number)
             usage, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-            rows = insert_blocks(client, TARGETS[topics.EVENTS], batch)
+            rows = insert_blocks(client, EVENTS, batch)
             took = time.perf_counter() - began
             after = resource.getrusage(resource.RUSAGE_SELF)
             spent = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime

@@ -15,20 +15,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a topic holds, and where it goes."""
+    """A kind of row of a topic, and where it goes."""
 
     record: str
     """The Avro record of its blocks."""
     table: str
 
 
+EVENTS: Final = Target("ses_event", "event_rows")
+RATES: Final = Target("rate_row", "rate_rows")
+DEAD_LETTERS: Final = Target("dead_letter", "dead_letter_rows")
+
 TARGETS: Final = {
-    topics.EVENTS: Target("ses_event", "event_rows"),
-    topics.RATES: Target("rate_row", "rate_rows"),
-    topics.DEAD_LETTERS: Target("dead_letter", "dead_letter_rows"),
-    topics.ALARMS: Target("alarm", "alarm_rows"),
-    topics.ALARM_ACTIONS: Target("alarm_action", "alarm_action_rows"),
+    topics.EVENTS: (EVENTS,),
+    topics.RATES: (RATES,),
+    topics.DEAD_LETTERS: (DEAD_LETTERS,),
+    topics.ALARMS: (Target("alarm", "alarm_rows"),),
+    topics.ALARM_ACTIONS: (Target("alarm_action", "alarm_action_rows"),),
+    topics.INBOUND: (Target("inbound_mail", "mail_rows"),),
+    topics.OUTBOUND: (Target("outbound_message", "outbound_rows"),),
+    topics.THREADS: (Target("thread_member", "thread_rows"),),
+    topics.REPORTS: (Target("dmarc_record", "dmarc_rows"), Target("tls_result", "tls_rows")),
 }
+"""What each topic that ends in ClickHouse holds."""
+
+
+def target_of(topic: str, record: str) -> Target | None:
+    """Where a topic's rows of a record go; None: the topic holds no such rows."""
+    return next((each for each in TARGETS[topic] if each.record == record), None)
+
 
 _SETTINGS: Final[dict[str, Any]] = {
     # Blocks of older releases lack newer fields; the table's defaults stand in.

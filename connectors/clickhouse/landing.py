@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Final
 from fastavro import schemaless_reader
 
 from connectors.clickhouse.client import Client, sentence
-from connectors.clickhouse.inserts import TARGETS, Target, insert_blocks, refuses_data
+from connectors.clickhouse.inserts import (
+    DEAD_LETTERS,
+    TARGETS,
+    Target,
+    insert_blocks,
+    refuses_data,
+    target_of,
+)
 from connectors.errors import ClickHouseError
-from schemas import topics
 from schemas.blocks import Block, BlockError, Framing, encode, open_block
 from schemas.dead_letters import DeadLetter, dead_letter
 
@@ -103,15 +109,21 @@ def receive(  # noqa: PLR0917 - a Kafka record's own parts
 ) -> Arrival:
     """Open a Kafka record's block."""
     data = value or b""
-    target = TARGETS[topic]
     try:
         block = open_block(data, framing)
     except BlockError as error:
         return Arrival(topic, partition, offset, timestamp, data, None, f"{type(error).__name__}: {error}")
-    if block.schema.record != target.record:
-        problem = f"a block of {block.schema.record} in a topic of {target.record}"
+    if target_of(topic, block.schema.record) is None:
+        held = " and ".join(each.record for each in TARGETS[topic])
+        problem = f"a block of {block.schema.record} in a topic of {held}"
         return Arrival(topic, partition, offset, timestamp, data, None, problem)
     return Arrival(topic, partition, offset, timestamp, data, block)
+
+
+def _alike(arrival: Arrival) -> tuple[str, str, int]:
+    """What one insert can take: blocks of a topic that have one schema. What is no block has none."""
+    schema = arrival.block.schema if arrival.block else None
+    return arrival.topic, schema.record if schema else "", schema.version if schema else 0
 
 
 class Lander:
@@ -133,20 +145,18 @@ class Lander:
             Stopped: told to stop while ClickHouse took nothing; any part may or may not have landed.
         """
         work = _Work()
-        ordered = sorted(batch, key=lambda each: (each.topic, each.block.schema.version if each.block else 0))
-        for topic, arrivals in groupby(ordered, key=lambda each: each.topic):
+        for (topic, record, _), arrivals in groupby(sorted(batch, key=_alike), key=_alike):
             pieces: list[_Piece] = []
             for arrival in arrivals:
                 if arrival.block is None:
                     self._reject(work, arrival, "unreadable_block", arrival.problem, arrival.value)
                 else:
                     pieces.append(_Piece(arrival, arrival.block))
-            for _, alike in groupby(pieces, key=lambda piece: piece.block.schema.version):
-                self._insert(work, TARGETS[topic], list(alike))
+            if pieces and (target := target_of(topic, record)):
+                self._insert(work, target, pieces)
         if work.letters:
-            target = TARGETS[topics.DEAD_LETTERS]
-            letters = open_block(encode(target.record, work.letters))
-            self._patiently(lambda: insert_blocks(self._client, target, [letters]))
+            letters = open_block(encode(DEAD_LETTERS.record, work.letters))
+            self._patiently(lambda: insert_blocks(self._client, DEAD_LETTERS, [letters]))
         return work.done
 
     def _insert(self, work: _Work, target: Target, pieces: list[_Piece]) -> None:

@@ -11,10 +11,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.clickhouse.inserts import TARGETS, insert_blocks
+from connectors.clickhouse.inserts import RATES, insert_blocks
 from connectors.clickhouse.recount import HOUR_S, Hours, between, chunks, ranges_of, recount_sql
 from pipelines.counting.rate import KeyHour, rows
-from schemas import topics
 from schemas.blocks import encode, open_block
 from schemas.counters import COUNTERS, DIMENSIONS
 
@@ -141,9 +140,8 @@ def _heights(client: Client, touched: Sequence[int] | None) -> list[tuple[int, i
 
 
 def _correct(client: Client, wrong: Sequence[Sequence[Any]], now_us: int) -> None:
-    target = TARGETS[topics.RATES]
     cells = [
         KeyHour(dimension, value, int(hour), max(now_us, int(stored) + 1), [int(each) for each in counters])
         for dimension, value, hour, stored, *counters in wrong
     ]
-    insert_blocks(client, target, [open_block(encode(target.record, rows(cells)))])
+    insert_blocks(client, RATES, [open_block(encode(RATES.record, rows(cells)))])

@@ -95,12 +95,13 @@ def to() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def insert(client: Client) -> Callable[[str, Sequence[Mapping[str, Any]]], None]:
-    """Inserts rows as the sink would: `insert("ses.events", rows)`."""
+def insert(client: Client) -> Callable[..., None]:
+    """Inserts rows as the sink would: `insert("ses.events", rows)`; of several records of a topic, the one named."""
 
-    def run(topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run(topic: str, rows: Sequence[Mapping[str, Any]], record: str = "") -> None:
+        target = next(each for each in TARGETS[topic] if record in ("", each.record))
         if rows:
-            insert_blocks(client, TARGETS[topic], [open_block(encode(TARGETS[topic].record, rows))])
+            insert_blocks(client, target, [open_block(encode(target.record, rows))])
 
     return run
 

@@ -42,7 +42,7 @@ class RealClickHouse(NaiveClickHouse):
 
     def insert(self, topic: str, values: Any) -> None:
         super().insert(topic, values)
-        insert_blocks(self.client, TARGETS[topic], [open_block(value) for value in values])
+        insert_blocks(self.client, TARGETS[topic][0], [open_block(value) for value in values])
 
     def answers(self, keys: Any, now_us: int) -> list[Row]:
         return [row for rows in Answers(self.client, lambda work: work())(keys) for row in rows]
