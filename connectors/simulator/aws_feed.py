@@ -5,7 +5,10 @@ As a careful sender sets it up:
     SNS topic → SQS queue
     Firehose  → S3 objects → S3 notifications → another SQS queue
 
-So each event comes twice, and some more often.
+So each event comes twice, and some more often. Received mail comes as receipt rules send it on:
+
+    S3 action → object → S3 notification → the second queue, for some with a notification of SES's own → SNS → SQS
+    SNS action with the mail in the notification → SQS
 """
 
 from __future__ import annotations
@@ -26,10 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from connectors.simulator.payloads import Event
+    from connectors.simulator.replies import Mail
     from connectors.simulator.truth import Truth
 
 _NAME: Final = "ses-events"
 _BUCKET: Final = "ses-events-archive"
+_MAIL_BUCKET: Final = "ses-inbound"
+_WAYS: Final = 3
+"""Of mail, in turn."""
 _PUBLISH: Final = 10
 """Messages of an SNS PublishBatch at the most."""
 _RECORDS: Final = 200
@@ -75,13 +82,14 @@ class AwsFeed:
         events, events_arn = self._queue(_NAME)
         objects, objects_arn = self._queue(f"{_NAME}-objects")
         self._sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=events_arn)
-        self._s3.create_bucket(Bucket=_BUCKET)
-        self._s3.put_bucket_notification_configuration(
-            Bucket=_BUCKET,
-            NotificationConfiguration={
-                "QueueConfigurations": [{"QueueArn": objects_arn, "Events": ["s3:ObjectCreated:*"]}]
-            },
-        )
+        for bucket in (_BUCKET, _MAIL_BUCKET):
+            self._s3.create_bucket(Bucket=bucket)
+            self._s3.put_bucket_notification_configuration(
+                Bucket=bucket,
+                NotificationConfiguration={
+                    "QueueConfigurations": [{"QueueArn": objects_arn, "Events": ["s3:ObjectCreated:*"]}]
+                },
+            )
         self._firehose.create_delivery_stream(
             DeliveryStreamName=_NAME,
             ExtendedS3DestinationConfiguration={
@@ -116,6 +124,16 @@ class AwsFeed:
                 self._publish(part, truth)
                 self._published += len(part)
                 progress(self._published)
+
+    def receive(self, mails: Iterable[Mail]) -> None:
+        """Let mail come in, by each way in turn."""
+        for number, mail in enumerate(mails):
+            way = number % _WAYS
+            key = f"inbound/{mail.ses_id}"
+            if way != _WAYS - 1:
+                self._s3.put_object(Bucket=_MAIL_BUCKET, Key=key, Body=mail.raw)
+            if way:
+                self._announce(wire.received(mail, _MAIL_BUCKET if way == 1 else "", key))
 
     def cut_off(self, event: Event, truth: Truth) -> None:
         """Put an object whose upload broke off: no whole record is in it."""
@@ -178,6 +196,10 @@ class AwsFeed:
             ],
         )
         truth.copies += len(events)
+
+    def _announce(self, message: str) -> None:
+        topic = self._layout.topic_arn if self._layout else ""
+        self._sns.publish(TopicArn=topic, Subject="Amazon SES Email Receipt Notification", Message=message)
 
     def _again(self, events: list[Event], truth: Truth) -> None:
         """SNS delivers at least once."""

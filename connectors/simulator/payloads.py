@@ -48,6 +48,11 @@ def iso(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
 
 
+def time_of(text: str) -> int:
+    """What `iso` wrote, in ms."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def message_id(rng: Random, sent_ms: int, prefix: str) -> str:
     """Digits of the region, time of acceptance and a random part, as real ones have them."""
     tail = f"{rng.getrandbits(128):032x}"

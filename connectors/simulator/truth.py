@@ -55,6 +55,17 @@ class Truth:
     keys: dict[Key, dict[int, Counter[str]]] = field(default_factory=dict)
     """By (dimension, value): cohort hour in ms to the counters that alarms are about."""
 
+    mails: Counter[str] = field(default_factory=Counter)
+    """Received mails, by kind."""
+    replies: Counter[str] = field(default_factory=Counter)
+    """What people answered to messages of a campaign; `out_of_office`: what their machines did."""
+    out_of_office: Counter[str] = field(default_factory=Counter)
+    threads: set[str] = field(default_factory=set)
+    """Messages that were answered, by their ids: each begins a conversation."""
+    reported: Counter[str] = field(default_factory=Counter)
+    """Events that only mail tells of (DSN, ARF), by type; most repeat what SES says, and count nothing."""
+    dmarc_rows: int = 0
+
     def add(self, campaign: str, sent_ms: int, counter: str, number: int = 1) -> None:
         """Something happened to `number` recipients (or once) of a message."""
         self.cells.setdefault((campaign, sent_ms - sent_ms % HOUR_MS), Counter())[counter] += number

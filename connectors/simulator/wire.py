@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
+    from connectors.simulator.replies import Mail
+
 TOPIC: Final = f"arn:aws:sns:{world.REGION}:{world.ACCOUNT}:ses-events"
 _DETAIL_TYPES: Final = {
     "Send": "Email Sent",
@@ -80,6 +82,40 @@ def notification(event: Event, rng: Random) -> bytes | None:
     if document is None:
         return None
     return envelope(msgspec.json.encode(document).decode(), event.arrival_ms, rng)
+
+
+def received(mail: Mail, bucket: str, key: str) -> str:
+    """What SES tells of a received mail, as JSON: of an S3 action, or without a bucket of an SNS action."""
+    arn = f"{TOPIC}-inbound"
+    stored = {"type": "S3", "topicArn": arn, "bucketName": bucket, "objectKeyPrefix": "", "objectKey": key}
+    action = stored if bucket else {"type": "SNS", "topicArn": arn, "encoding": "BASE64"}
+    passed = {"status": "PASS"}
+    document: dict[str, Any] = {
+        "notificationType": "Received",
+        "mail": {
+            "timestamp": iso(mail.time_ms),
+            "source": mail.envelope_from,
+            "messageId": mail.ses_id,
+            "destination": list(mail.recipients),
+            "headersTruncated": False,
+            "headers": [],
+            "commonHeaders": {"to": list(mail.recipients)},
+        },
+        "receipt": {
+            "timestamp": iso(mail.time_ms),
+            "processingTimeMillis": 41,
+            "recipients": list(mail.recipients),
+            "spamVerdict": passed,
+            "virusVerdict": passed,
+            "spfVerdict": passed,
+            "dkimVerdict": {"status": "GRAY"},
+            "dmarcVerdict": {"status": "GRAY"},
+            "action": action,
+        },
+    }
+    if not bucket:
+        document["content"] = b64encode(mail.raw).decode()
+    return msgspec.json.encode(document).decode()
 
 
 def firehose_request(records: Sequence[bytes], time_ms: int, rng: Random) -> bytes:
