@@ -135,6 +135,7 @@ def dmarc(domain: str, begin_s: int, rows: tuple[tuple[str, int, str], ...], tim
     message.add_attachment(
         gzip.compress(text.encode(), mtime=0), maintype="application", subtype="gzip", filename=name
     )
+    message.set_boundary(_BOUNDARY)
     return message
 
 
