@@ -167,6 +167,7 @@ def _create(admin: Any, topic: str, settings: Kafka) -> None:
         topic_configs={
             "max.message.bytes": str(MAX_MESSAGE_BYTES),
             "cleanup.policy": "compact" if topic in topics.COMPACTED else "delete",
+            "min.compaction.lag.ms": str(topics.UNCOMPACTED_MS.get(topic, 0)),
         },
     )
     with contextlib.suppress(kafka_errors.TopicAlreadyExistsError):  # another process was quicker

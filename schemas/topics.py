@@ -41,6 +41,9 @@ THREADS: Final = "mail.threads"
 REPORTS: Final = "mail.reports"
 """Blocks of `DmarcRecord` and of `TlsResult`, any partition."""
 
+FORWARDS: Final = "mail.forwards"
+"""Blocks of one `MailForward`, partitioned by `mail_id` and compacted by the Kafka key, which is mail and attempt."""
+
 ALL: Final = (
     EVENTS,
     COUNTS,
@@ -54,10 +57,15 @@ ALL: Final = (
     OUTBOUND,
     THREADS,
     REPORTS,
+    FORWARDS,
 )
 
-COMPACTED: Final = frozenset({ALARMS, ALARM_ACTIONS})
+COMPACTED: Final = frozenset({ALARMS, ALARM_ACTIONS, FORWARDS})
 """Topics of which only the last record of a key needs to be kept."""
+
+UNCOMPACTED_MS: Final = {FORWARDS: 3_600_000}
+"""For how long records of a compacted topic stay as they are, where their order decides something: an intent to send a
+mail must be seen by whoever else has it in mind."""
 
 WORKER_GROUP: Final = "ses-streams-rates"
 """Consumer group (and Faust app id) of the worker."""
@@ -76,3 +84,6 @@ NOTIFY_GROUP: Final = "ses-streams-notify"
 
 WATCH_GROUP: Final = "ses-streams-watch"
 """Group under which the watch, beside those that deliver alarms, keeps which orders it has done; without members."""
+
+DISTRIBUTION_GROUP: Final = "ses-streams-distribution"
+"""Group under which whoever sends mails on keeps how far `mail.inbound` is read; without members."""

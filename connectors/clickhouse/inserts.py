@@ -36,6 +36,7 @@ TARGETS: Final = {
     topics.OUTBOUND: (Target("outbound_message", "outbound_rows"),),
     topics.THREADS: (Target("thread_member", "thread_rows"),),
     topics.REPORTS: (Target("dmarc_record", "dmarc_rows"), Target("tls_result", "tls_rows")),
+    topics.FORWARDS: (Target("mail_forward", "mail_forward_rows"),),
 }
 """What each topic that ends in ClickHouse holds."""
 

@@ -29,6 +29,7 @@ RECORDS: Final = (
     "thread_member",
     "dmarc_record",
     "tls_result",
+    "mail_forward",
 )
 
 
