@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from email.utils import getaddresses, parseaddr
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -56,3 +57,21 @@ def listed(values: Iterable[str]) -> list[str]:
 def redact(text: str) -> str:
     """Free text with `<address>` in place of addresses: providers repeat them in SMTP replies."""
     return _IN_TEXT.sub("address", text) if "@" in text else text
+
+
+def keyed_hash(key: bytes) -> blake2b:
+    """What `pseudonym` starts from: a hash under a key of any length."""
+    short = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
+    return blake2b(key=short, digest_size=16)
+
+
+def pseudonym(keyed: blake2b, lower: str) -> str:
+    """Of an address in lower case: 32 hex digits, the same wherever an address is stored."""
+    digest = keyed.copy()
+    digest.update(lower.encode(errors="replace"))
+    return digest.hexdigest()
+
+
+def domain_of_bare(lower: str) -> str:
+    """The domain of a bare address in lower case, without a trailing dot; empty when there is none."""
+    return lower.rpartition("@")[2].rstrip(".") if "@" in lower else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from msgspec import DecodeError, Struct
@@ -127,12 +126,7 @@ class Normaliser:
         """Milliseconds since the epoch: times after it are of the future."""
         self._policy = policy
         self._plain = policy.pii == "plain"
-        key = (
-            policy.pii_key
-            if len(policy.pii_key) <= blake2b.MAX_KEY_SIZE
-            else blake2b(policy.pii_key).digest()
-        )
-        self._keyed = blake2b(key=key, digest_size=16)
+        self._keyed = addresses.keyed_hash(policy.pii_key)
         self._directory = policy.directory()
         self._timestamps = TimestampParser()
         self._recipients: dict[str, _Known] = {}
@@ -278,12 +272,10 @@ class Normaliser:
     def _recipient(self, text: str) -> _Known:
         address = addresses.bare(text)
         lower = address.lower()
-        domain = lower.rpartition("@")[2].rstrip(".") if "@" in lower else ""
+        domain = addresses.domain_of_bare(lower)
         provider = self._domains.get(domain) or self._provider(domain)
         if not self._plain:
-            digest = self._keyed.copy()
-            digest.update(lower.encode(errors="replace"))
-            address = digest.hexdigest()
+            address = addresses.pseudonym(self._keyed, lower)
         known = _Known(lower, address, domain, provider.name, provider.reports_complaints)
         if len(text) <= _CACHED_LENGTH:
             if len(self._recipients) >= _CACHED:

@@ -10,16 +10,28 @@ class Headers:
     """Header fields in their order; names in any case, values unfolded and decoded (RFC 2047)."""
 
     fields: tuple[tuple[str, str], ...] = ()
+    raw: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Values not yet decoded: addresses are told apart before their names are read. Empty: as in `fields`."""
+    _places: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        places = self._places
+        for place, (name, _) in enumerate(self.fields):
+            places.setdefault(name.lower(), []).append(place)
 
     def get(self, name: str, default: str = "") -> str:
         """The first of a name."""
-        wanted = name.lower()
-        return next((value for key, value in self.fields if key.lower() == wanted), default)
+        places = self._places.get(name.lower())
+        return self.fields[places[0]][1] if places else default
 
     def all(self, name: str) -> list[str]:
         """All of a name."""
-        wanted = name.lower()
-        return [value for key, value in self.fields if key.lower() == wanted]
+        return [self.fields[place][1] for place in self._places.get(name.lower(), ())]
+
+    def undecoded(self, name: str) -> list[str]:
+        """All of a name, with their encoded words."""
+        values = self.raw or tuple(value for _, value in self.fields)
+        return [values[place] for place in self._places.get(name.lower(), ())]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,109 @@
+"""Addresses of mail: lists of them taken apart, and what is stored in their place.
+
+Lists are read by the mail-parser package: it splits by structure, so that a comma in a name makes no recipient and an
+address in a name is none. What is plain (`a@b`, `Name <a@b>`) never gets there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from mailparser.utils import get_addresses
+
+from pipelines.intake import addresses
+from pipelines.mail.limits import ADDRESSES, VALUE_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipelines.intake.providers import Directory
+    from pipelines.mail.parsed import Headers
+    from pipelines.mail.policy import MailPolicy
+
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}"
+_PLAIN: Final = re.compile(rf"(?:\"?[^\"<>(),:;@\\\[\]]{{0,200}}\"?[ \t]*<({_ATOM})>|({_ATOM}))")
+_IN_TEXT: Final = re.compile(_ATOM)
+_CACHED: Final = 10_000
+_CACHED_LENGTH: Final = 512
+
+
+class Known:
+    """What an address comes to."""
+
+    __slots__ = ("address", "domain", "lower", "provider", "reports_complaints")
+
+    def __init__(self, lower: str, address: str, domain: str, provider: str, *, reports: bool) -> None:
+        self.lower = lower
+        """The plain address: for matching, never to be stored."""
+        self.address = address
+        """Keyed hash, or plain address when `pii = "plain"`: as in events."""
+        self.domain = domain
+        self.provider = provider
+        self.reports_complaints = reports
+
+
+class Pseudonyms:
+    """Puts keyed hashes in place of addresses, as the events do; holds a cache, not thread-safe."""
+
+    def __init__(self, policy: MailPolicy) -> None:
+        self._plain = policy.pii == "plain"
+        self._keyed = addresses.keyed_hash(policy.pii_key)
+        self._directory: Directory = policy.directory
+        self._known: dict[str, Known] = {}
+
+    def of(self, text: str) -> Known:
+        """What an address, in any form in which mail has it, comes to; all empty for an empty one."""
+        known = self._known.get(text)
+        if known is None:
+            known = self._made(text)
+            if len(text) <= _CACHED_LENGTH:
+                if len(self._known) >= _CACHED:
+                    self._known.clear()
+                self._known[text] = known
+        return known
+
+    def word(self, text: str) -> str:
+        """A word that may name a person, such as the key of a conversation."""
+        return text if self._plain or not text else addresses.pseudonym(self._keyed, text)
+
+    def redact(self, text: str) -> str:
+        """Free text without addresses in it, unless they are stored plainly."""
+        return text if self._plain else addresses.redact(text)
+
+    def _made(self, text: str) -> Known:
+        address = addresses.bare(text)
+        lower = address.lower()
+        if not lower or lower == "<>":
+            return Known("", "", "", "", reports=False)
+        domain = addresses.domain_of_bare(lower)
+        provider = self._directory.of(domain)
+        shown = address if self._plain else addresses.pseudonym(self._keyed, lower)
+        return Known(lower, shown, domain, provider.name, reports=provider.reports_complaints)
+
+
+def listed(headers: Headers, *names: str) -> list[str]:
+    """Bare addresses of the fields of these names, each once, in order."""
+    found: dict[str, None] = {}
+    for name in names:
+        for value in headers.undecoded(name):
+            for address in of_value(value):
+                found.setdefault(address)
+                if len(found) >= ADDRESSES:
+                    return list(found)
+    return list(found)
+
+
+def of_value(value: str) -> Iterable[str]:
+    """Bare addresses of a field's value."""
+    match = _PLAIN.fullmatch(value)
+    if match:
+        return (match[1] or match[2],)
+    if "@" not in value:
+        return ()
+    value = value[:VALUE_CHARACTERS]
+    if value.count(",") + value.count(";") >= ADDRESSES:
+        return _IN_TEXT.findall(value)[:ADDRESSES]
+    found = [address for _, address in get_addresses(value) if address]
+    # What the library finds ambiguous it leaves out; mail has to be from somebody all the same.
+    return found or _IN_TEXT.findall(value)[:ADDRESSES]

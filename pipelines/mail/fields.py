@@ -1,0 +1,198 @@
+"""Header fields: where they end, what they are called, what their values say (RFC 5322, 2047, 2231).
+
+Ours, and not the library's: it decodes a field by splitting it at each `=?` over and over, and has the square of the
+length to pay for one that is made for it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pipelines.mail.charsets import decode
+from pipelines.mail.limits import VALUE_CHARACTERS, MailRefused
+
+if TYPE_CHECKING:
+    from pipelines.mail.policy import Limits
+
+_SEPARATOR: Final = re.compile(rb"\n\r?\n")
+_CR_SEPARATOR: Final = re.compile(rb"\r\r")
+_NAME: Final = re.compile(rb"[!-9;-~]+")
+_LEFTOVER: Final = re.compile(rb">?From ")
+_WORD: Final = re.compile(
+    r"=\?(?P<charset>[^?\s]{1,64})\?(?P<encoding>[bBqQ])\?(?P<data>[^?]*(?:\?(?!=)[^?]*){0,3})\?="
+)
+_GAP: Final = re.compile(r"\s*")
+_HEX: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
+_PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
+_EXTENDED: Final = re.compile(r"([^*]+)\*(?:(\d{1,3}))?(\*)?")
+_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+@dataclass(slots=True)
+class HeaderBlock:
+    """The header fields of a message or a part."""
+
+    fields: list[tuple[str, bytes]] = field(default_factory=list)
+    """Names as written; values unfolded, undecoded."""
+    end: int = 0
+    """Where the body begins."""
+    defects: list[str] = field(default_factory=list)
+
+
+def header_block(data: bytes, start: int, end: int, limits: Limits) -> HeaderBlock:
+    """Read the fields of what begins at `start`; raises `MailRefused` beyond the limits."""
+    block = HeaderBlock()
+    stop = min(end, start + limits.header_bytes + 4)
+    first_cr, first_lf = data.find(b"\r", start, stop), data.find(b"\n", start, stop)
+    bare_cr = first_cr >= 0 and (first_lf < 0 or first_cr + 1 < first_lf)
+    newline = b"\r" if bare_cr else b"\n"
+    if bare_cr:
+        block.defects.append("bare_cr_lines")
+    if data.startswith((b"\n", b"\r\n"), start):
+        block.end = start + (1 if data.startswith(b"\n", start) else 2)
+        return block
+    found = (_CR_SEPARATOR if bare_cr else _SEPARATOR).search(data, start, stop)
+    if found:
+        block.end, stop = found.end(), found.start()
+    elif stop < end:
+        raise MailRefused(
+            "too_many_header_bytes",
+            f"Its header is longer than the {limits.header_bytes} bytes that are read.",
+        )
+    else:
+        block.end = end
+    _read_lines(block, data[start:stop], newline, start, limits)
+    return block
+
+
+def _read_lines(block: HeaderBlock, header: bytes, newline: bytes, start: int, limits: Limits) -> None:
+    fields = block.fields
+    name = ""
+    pieces: list[bytes] = []
+    position = start
+    for line in header.split(newline):
+        if line[:1] in (b" ", b"\t") and name:
+            pieces.append(line)
+        else:
+            match = _NAME.match(line)
+            after = line[match.end() :].lstrip(b" \t") if match else b""
+            if match and after[:1] == b":":
+                if name:
+                    fields.append((name, b"".join(pieces)))
+                    if len(fields) >= limits.headers:
+                        detail = f"It has more than {limits.headers} header fields in one header."
+                        raise MailRefused("too_many_headers", detail)
+                name = match.group().decode("ascii")
+                pieces = [after[1:]]
+            elif _LEFTOVER.match(line):
+                block.defects.append("mbox_line")
+            elif line.strip():
+                block.end = position
+                block.defects.append("header_without_end" if name else "no_header")
+                break
+        position += len(line) + 1
+    if name:
+        fields.append((name, b"".join(pieces)))
+
+
+def raw_text(value: bytes, hint: str = "") -> str:
+    """A value as text, not yet decoded: unfolded, without control characters."""
+    if value.isascii():
+        text = value.decode("ascii")
+    else:
+        text, _ = decode(value, "utf-8", hint)
+    if not text.isprintable():
+        text = text.translate(_CONTROLS)
+    return text.strip()
+
+
+_CONTROLS: Final = {**dict.fromkeys((*range(9), *range(10, 32), 127)), 9: " ", 0xFEFF: None}
+
+
+def decoded(text: str) -> str:
+    """With its encoded words (RFC 2047) read; as lenient as they are broken."""
+    if "=?" not in text:
+        return text
+    output: list[str] = []
+    position = 0
+    held: tuple[str, bytearray] | None = None
+    for match in _WORD.finditer(text):
+        between = text[position : match.start()]
+        charset = match["charset"].lower().partition("*")[0]
+        data = _word(match["encoding"], match["data"])
+        adjacent = held is not None and not between.strip()
+        if held is not None and adjacent and held[0] == charset:
+            held[1].extend(data)  # a character may be split between words
+        else:
+            if held is not None:
+                output.append(decode(bytes(held[1]), held[0])[0])
+            if not adjacent:
+                output.append(between)
+            held = (charset, bytearray(data))
+        position = match.end()
+    if held is not None:
+        output.append(decode(bytes(held[1]), held[0])[0])
+    output.append(text[position:])
+    joined = "".join(output)
+    return joined if joined.isprintable() else joined.translate(_CONTROLS)
+
+
+def _word(encoding: str, data: str) -> bytes:
+    raw = data.encode(errors="replace")
+    if encoding in "qQ":
+        return _HEX.sub(lambda match: bytes.fromhex(match[1].decode()), raw.replace(b"_", b" "))
+    return base64_lenient(raw)
+
+
+def base64_lenient(data: bytes) -> bytes:
+    """Of base64 what can be had: wrong characters are left out, missing padding is made up."""
+    try:
+        return binascii.a2b_base64(data)
+    except binascii.Error:
+        pass
+    clean = data.translate(None, _NOT_BASE64)
+    clean = clean[: len(clean) - 1] if len(clean) % 4 == 1 else clean
+    return binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
+
+
+_NOT_BASE64: Final = bytes(
+    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+)
+
+
+def parameters(value: str) -> tuple[str, dict[str, str]]:
+    """A structured value (`text/plain; charset=…`): its first word in lower case, and its parameters.
+
+    With the continuations and charsets of RFC 2231, and encoded words where they do not belong but are.
+    """
+    value = value[:VALUE_CHARACTERS]
+    first, _, rest = value.partition(";")
+    found: dict[str, str] = {}
+    pieces: dict[str, dict[int, tuple[str, bool]]] = {}
+    for match in _PARAMETER.finditer(";" + rest):
+        name = match[1].lower()
+        text = match[2].replace("\\", "") if match[2] is not None else match[3].strip()
+        extended = _EXTENDED.fullmatch(name) if "*" in name else None
+        if extended is None:
+            found.setdefault(name, decoded(text))
+        else:
+            encoded = bool(extended[3]) or extended[2] is None
+            pieces.setdefault(extended[1], {})[int(extended[2] or 0)] = (text, encoded)
+    for name, numbered in pieces.items():
+        found[name] = _joined(numbered)
+    return first.strip().lower(), found
+
+
+def _joined(numbered: dict[int, tuple[str, bool]]) -> str:
+    charset = "utf-8"
+    output = bytearray()
+    for place, number in enumerate(sorted(numbered)):
+        text, encoded = numbered[number]
+        if encoded and place == 0 and text.count("'") >= 2:  # noqa: PLR2004 - charset'language'value
+            charset, _, text = text.split("'", 2)
+        raw = text.encode(errors="replace")
+        output += _PERCENT.sub(lambda match: bytes.fromhex(match[1].decode()), raw) if encoded else raw
+    return decode(bytes(output), charset or "utf-8")[0]

@@ -1,0 +1,53 @@
+"""Message-IDs, and the ids that In-Reply-To and References hold (RFC 5322, section 3.6.4), as lenient as mail is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from pipelines.mail.limits import VALUE_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+_BRACKETED: Final = re.compile(r"<([^<>]{1,998})>")
+_BARE: Final = re.compile(r"[^\s<>()\[\]\",;:\\@]{1,500}@[^\s<>()\",;\\@]{1,500}")
+_SPACE: Final = re.compile(r"\s+")
+_MOST: Final = 500
+"""Ids that are kept of a field: the first and the last half of them."""
+
+
+def of_values(values: Iterable[str], addresses: Collection[str] = ()) -> list[str]:
+    """Every id, in order, each once, without brackets; addresses of the mail (lower case) are none.
+
+    `In-Reply-To: Your message of "Tue" <a@b> (was: <c@d>)` has two. Where nothing is in brackets, words with an `@`
+    are ids.
+    """
+    found: dict[str, None] = {}
+    for value in values:
+        for name in _ids(_ends(value)):
+            if name.lower() not in addresses:
+                found.setdefault(name)
+    names = list(found)
+    if len(names) > _MOST:
+        names = names[: _MOST // 2] + names[-_MOST // 2 :]
+    return names
+
+
+def own(value: str) -> str:
+    """Of a Message-ID field."""
+    ids = _ids(value[:VALUE_CHARACTERS])
+    if ids:
+        return ids[0]
+    word = _SPACE.sub("", value[:998]).strip("<>")
+    return word
+
+
+def _ends(value: str) -> str:
+    half = VALUE_CHARACTERS // 2
+    return value if len(value) <= VALUE_CHARACTERS else value[:half] + " " + value[-half:]
+
+
+def _ids(value: str) -> list[str]:
+    bracketed = [name for raw in _BRACKETED.findall(value) if (name := _SPACE.sub("", raw))]
+    return bracketed or _BARE.findall(value)

@@ -1,0 +1,135 @@
+"""Which header fields SES wrote itself, and what they say; whether a mail claims to have been relayed.
+
+SES prepends its fields to a mail (Return-Path, Received, X-SES-Spam-Verdict, X-SES-Virus-Verdict, Received-SPF,
+Authentication-Results, X-SES-RECEIPT, X-SES-DKIM-SIGNATURE, in this order). A sender may put any of them into the mail;
+these stand below. So only fields next to the topmost Received count, in SES's order, and that Received has to be SES's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pipelines.mail import authentication
+from pipelines.mail.authentication import NO_VERDICTS
+from pipelines.mail.dates import millis_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipelines.mail.parsed import Headers
+    from schemas.mail import Verdicts
+
+_AUTHSERV: Final = "amazonses.com"
+_ORDER: Final = {
+    "x-ses-spam-verdict": 1,
+    "x-ses-virus-verdict": 2,
+    "received-spf": 3,
+    "authentication-results": 4,
+    "x-ses-receipt": 5,
+    "x-ses-dkim-signature": 6,
+}
+_ABOVE: Final = frozenset({"return-path"})
+_RECEIVED: Final = re.compile(
+    r"from \S{1,255}(?: \([^()]{0,500}\))? by inbound-smtp\.(?P<region>[a-z0-9-]{1,30})\.amazonaws\.com(?:\.cn)?"
+    r"(?: with E?SMTPS? id <?(?P<id>[A-Za-z0-9-]{16,128})>?(?: for <?(?P<recipient>[^\s<>;]{1,320})>?)?)?"
+)
+_VALUE: Final = re.compile(r"[A-Z_]{1,20}")
+_ORIGINATOR: Final = "X-MAIL-MANAGER-ORIGINATOR-ORG"
+_ORIGINATOR_CHARACTERS: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What SES's own header fields say; all empty where it wrote none."""
+
+    ses_id: str = ""
+    region: str = ""
+    recipient: str = ""
+    """Of the envelope: one of them."""
+    time: int = 0
+    """When it was received, ms."""
+    envelope_from: str | None = None
+    """None: no Return-Path says it. Empty for `<>`."""
+    verdicts: Verdicts = field(default_factory=NO_VERDICTS.copy)
+    authentication_results: tuple[str, ...] = ()
+
+
+def stamp_of(headers: Headers) -> Stamp:
+    """Read SES's own fields."""
+    names = [name.lower() for name, _ in headers.fields]
+    if "received" not in names:
+        return Stamp(envelope_from=_return_path(headers, names, len(names)))
+    place = names.index("received")
+    envelope_from = _return_path(headers, names, place)
+    match = _RECEIVED.match(headers.fields[place][1])
+    if match is None or any(name not in _ABOVE for name in names[:place]):
+        return Stamp(envelope_from=envelope_from)
+    verdicts, results = _read_block(headers, names, place + 1)
+    return Stamp(
+        ses_id=match["id"] or "",
+        region=match["region"],
+        recipient=match["recipient"] or "",
+        time=millis_of(headers.fields[place][1].rpartition(";")[2]),
+        envelope_from=envelope_from,
+        verdicts=verdicts,
+        authentication_results=results,
+    )
+
+
+def _return_path(headers: Headers, names: list[str], before: int) -> str | None:
+    """Of the last hop: above all Received."""
+    place = next((place for place in range(before) if names[place] == "return-path"), -1)
+    return headers.fields[place][1].strip().strip("<>").strip() if place >= 0 else None
+
+
+def _read_block(headers: Headers, names: list[str], place: int) -> tuple[Verdicts, tuple[str, ...]]:
+    """Fields in SES's order, up to the first that is out of it: that is the sender's."""
+    verdicts = NO_VERDICTS.copy()
+    results: list[str] = []
+    rank = 0
+    spf = ""
+    while place < len(names) and (next_rank := _ORDER.get(names[place], 0)) > rank:
+        name, value = names[place], headers.fields[place][1].strip()
+        if name == "authentication-results":
+            if authentication.authserv_id(value) != _AUTHSERV:
+                break
+            results.append(value)
+            verdicts.update(authentication.verdicts_of(value) | _scans(verdicts))  # type: ignore[typeddict-item]
+        elif name == "received-spf":
+            spf = authentication.verdict_of(value.partition(" ")[0]) if value else ""
+        elif name.endswith("-verdict") and _VALUE.fullmatch(value.upper()):
+            verdicts["spam" if "spam" in name else "virus"] = value.upper()
+        rank, place = next_rank, place + 1
+    verdicts["spf"] = verdicts["spf"] or spf
+    return verdicts, tuple(results)
+
+
+def _scans(verdicts: Verdicts) -> dict[str, str]:
+    return {"spam": verdicts["spam"], "virus": verdicts["virus"]}
+
+
+def filled(given: Verdicts | None, stamped: Verdicts) -> Verdicts:
+    """The notice's verdicts; what it does not say is as SES's header fields have it."""
+    if given is None:
+        return stamped
+    both = stamped.copy()
+    for name, value in given.items():
+        if value:
+            both[name] = value  # type: ignore[literal-required]
+    return both
+
+
+def relay_of(headers: Headers, expected: Iterable[str]) -> tuple[str, str]:
+    """Whether a mail claims to have come through Mail Manager, one of `RELAYS`; and the organisation it names.
+
+    The field is there for anybody to write (as those abused in "EchoSpoofing" were), so it makes nothing trusted; it is
+    `expected` only if each one the mail has names an organisation of the setting.
+    """
+    named = [value.strip()[:_ORIGINATOR_CHARACTERS] for value in headers.all(_ORIGINATOR)]
+    if not named:
+        return "", ""
+    known = {value.strip().lower() for value in expected}
+    strange = [value for value in named if value.lower() not in known]
+    return ("unexpected", strange[0]) if strange else ("expected", named[0])
