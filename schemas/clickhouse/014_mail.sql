@@ -71,6 +71,8 @@ CREATE TABLE IF NOT EXISTS mail_rows
     answer                  SimpleAggregateFunction(min, Array(Tuple(
         rank Int32, message_id String, nameless Bool, campaign String, sent DateTime64(3, 'UTC'))))
         DEFAULT [(65535, '', true, '', toDateTime64(0, 3, 'UTC'))] CODEC(ZSTD(1)),
+    -- As in event_rows: what is replayed may be old, and new to the worker all the same.
+    landed                  SimpleAggregateFunction(max, DateTime64(3, 'UTC')) DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
     INDEX mail_ids lower(hex(mail_id)) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX message_ids message_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX thread_ids thread_id TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -100,6 +102,7 @@ CREATE TABLE IF NOT EXISTS outbound_rows
     in_reply_to        SimpleAggregateFunction(max, Array(String)) CODEC(ZSTD(1)),
     `references`       SimpleAggregateFunction(max, Array(String)) CODEC(ZSTD(1)),
     conversations      SimpleAggregateFunction(max, Array(String)) CODEC(ZSTD(1)),
+    landed             SimpleAggregateFunction(max, DateTime64(3, 'UTC')) DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
     INDEX message_ids message_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX header_message_ids header_message_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
