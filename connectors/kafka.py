@@ -251,24 +251,29 @@ reads the counts of the events; what follows from them (what it passes on to `(o
 second, what follows from that in the third."""
 
 
+LANDED: Final = (
+    *(topics.EVENTS, topics.RATES, topics.DEAD_LETTERS, topics.ALARMS, topics.ALARM_ACTIONS),
+    *(topics.INBOUND, topics.OUTBOUND, topics.THREADS, topics.REPORTS, topics.FORWARDS),
+)
+"""Topics that the sink reads."""
+
+
 class Drain:
     """Tells when everything that Kafka had when it began is in ClickHouse, with all that follows from it.
 
     In stages, each of which takes the ends of its topics once the stage before has passed, because what a
-    group has read, it has written on: the worker has read the events; then the counts it made of them, and the
-    recounter what it was asked for, in rounds until one brings nothing new; then alarms are explained, and the sink has
-    read all it reads.
+    group has read, it has written on: the worker has read mails and messages sent; then the events, some of which it
+    made of received reports; then the counts it made of them, and the recounter what it was asked for, in rounds until
+    one brings nothing new; then alarms are explained, and the sink has read all it reads.
     Whoever wrote the events must have flushed them before.
     """
 
     _STAGES: Final = (
+        (topics.WORKER_GROUP, (topics.INBOUND, topics.OUTBOUND)),
         (topics.WORKER_GROUP, (topics.EVENTS,)),
         *_COUNTING * _ROUNDS,
         (topics.EVIDENCE_GROUP, (topics.ALARMS,)),
-        (
-            topics.SINK_GROUP,
-            (topics.EVENTS, topics.RATES, topics.DEAD_LETTERS, topics.ALARMS, topics.ALARM_ACTIONS),
-        ),
+        (topics.SINK_GROUP, LANDED),
     )
     _COUNTED: Final = len(_STAGES) - 2
 

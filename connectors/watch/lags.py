@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from connectors.settings import Kafka
 
 GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "worker": (topics.WORKER_GROUP, (topics.EVENTS, topics.COUNTS)),
+    "worker": (topics.WORKER_GROUP, (topics.EVENTS, topics.COUNTS, topics.INBOUND, topics.OUTBOUND)),
     "sink": (topics.SINK_GROUP, tuple(TARGETS)),
     "recounter": (topics.RECOUNT_GROUP, (topics.RECOUNTS,)),
 }

@@ -4,9 +4,9 @@
 --   reply_rate           of its deliveries; of several replies to one message each counts
 --   time_to_first_reply  median over the messages that got a reply: seconds until their first one
 --   out_of_office        automatic replies
--- The columns that begin with gmail_ are Google's own figures for the UTC day of the hour, the same in all hours of that
--- day, and NULL where Google gives none. They are not the ratio of the other columns: Gmail reports no complaint to
--- SES, and divides by mail that it put into inboxes.
+-- The columns that begin with gmail_ are Google's own figures for the UTC day of the hour, the same in all hours of
+-- that day, and NULL where Google gives none. They are not the ratio of the other columns: Gmail reports no complaint
+-- to SES, and divides by mail that it put into inboxes.
 --   gmail_fbl_spam_rate     feedback-loop spam rate of the identifier that equals the campaign; of several domains
 --                           the worst, for Google gives no volumes to weigh them by
 --   gmail_fbl_domain        the domain that has that rate

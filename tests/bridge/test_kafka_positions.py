@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from connectors.bridge.producer import KafkaBlocks
+from connectors.clickhouse.inserts import TARGETS
 from connectors.embedded.broker import free_port
 from connectors.errors import BrokerError
-from connectors.kafka import Drain, Positions, client_options, ensure_topics
+from connectors.kafka import LANDED, Drain, Positions, client_options, ensure_topics
 from connectors.settings import Kafka, Secret
 from schemas import topics
 
@@ -58,6 +59,33 @@ def test_a_drain_follows_what_each_stage_writes() -> None:
     assert drain.done()
     groups.commits.clear()
     assert drain.done()
+
+
+def test_a_drain_follows_mails_into_the_threads_and_the_events_made_of_them() -> None:
+    groups = Groups()
+    groups.ends[topics.INBOUND] = {0: 2, 1: 0}
+    groups.ends[topics.OUTBOUND] = {0: 0, 1: 3}
+    drain = Drain(groups)
+    assert not drain.done()
+    assert drain.remaining == 5
+    groups.commits[topics.WORKER_GROUP, topics.OUTBOUND] = {1: 3}
+    assert not drain.done()
+    groups.commits[topics.WORKER_GROUP, topics.INBOUND] = {0: 2}
+    groups.ends[topics.EVENTS] = {0: 1, 1: 0}  # a bounce that was received as a mail
+    groups.ends[topics.THREADS] = {0: 4, 1: 0}
+    assert not drain.done()
+    assert drain.remaining == 1
+    groups.commits[topics.WORKER_GROUP, topics.EVENTS] = {0: 1}
+    for topic in (topics.EVENTS, topics.INBOUND, topics.OUTBOUND):
+        groups.commits[topics.SINK_GROUP, topic] = groups.ends[topic]
+    assert not drain.done()
+    assert drain.remaining == 4
+    groups.commits[topics.SINK_GROUP, topics.THREADS] = {0: 4}
+    assert drain.done()
+
+
+def test_a_drain_waits_for_all_that_the_sink_lands() -> None:
+    assert set(LANDED) == set(TARGETS)
 
 
 def test_a_drain_follows_recounts_until_nothing_new_comes_of_them() -> None:
