@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta, Struct
 
+from connectors.distribution.settings import Distribution
+from connectors.distribution.settings import check as check_distribution
 from connectors.errors import SettingsError
 from pipelines.mail.policy import ConversationRule, Limits, MailPolicy, TenantRule
 
@@ -64,6 +66,7 @@ class Inbound(Struct, frozen=True, forbid_unknown_fields=True):
     """Mails of a queue received and waiting to be read at the most, shared alike by the tenants that have any."""
     memory_mb: Annotated[int, Meta(ge=40, le=65_536)] = 128
     """Size of all mails of a process that are being read at once."""
+    distribution: Distribution = Distribution()
 
 
 def policy_of(inbound: Inbound, normalise: NormalisePolicy) -> MailPolicy:
@@ -110,3 +113,4 @@ def check(inbound: Inbound) -> None:
         raise SettingsError("inbound.objects: write s3://bucket/prefix")
     if "://" in inbound.attachments and not inbound.attachments.startswith("s3://"):
         raise SettingsError("inbound.attachments: write s3://bucket/prefix or a directory")
+    check_distribution(inbound.distribution, inbound.attachments)
