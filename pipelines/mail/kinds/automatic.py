@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pipelines.mail.kinds.facts import Facts
 
 _REPLIED: Final = ("auto-replied", "auto-notified")
+"""RFC 3834, section 5; RFC 5436, section 2.7."""
+_OFF: Final = ("no", "false", "0", "none")
 
 
 class Headers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +29,10 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Beginnings of subjects in a language."""
 
     language: str
-    beginnings: tuple[str, ...]
+    sure: tuple[str, ...]
+    """No person writes them."""
+    likely: tuple[str, ...] = ()
+    """Enough with another sign of a machine."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,12 +53,19 @@ def table() -> Table:
     return msgspec.toml.decode(data, type=Table)
 
 
+def _beginnings(words: set[str]) -> re.Pattern[str]:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile("(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)")
+
+
 @cache
-def _subjects() -> re.Pattern[str]:
-    words = sorted(
-        {word.casefold() for row in table().subject for word in row.beginnings}, key=len, reverse=True
-    )
-    return re.compile("(?:" + "|".join(map(re.escape, words)) + r")(?!\w)")
+def _sure() -> re.Pattern[str]:
+    return _beginnings({word.casefold() for row in table().subject for word in row.sure})
+
+
+@cache
+def _likely() -> re.Pattern[str]:
+    return _beginnings({word.casefold() for row in table().subject for word in row.likely})
 
 
 def answers(facts: Facts) -> str:
@@ -62,13 +74,27 @@ def answers(facts: Facts) -> str:
         return f"Auto-Submitted: {facts.submitted}"
     if facts.submitted == "no":
         return ""
+    if "message/disposition-notification" in (part.content_type for part in facts.mail.parts):
+        return "disposition notification (RFC 8098)"
     for rule in table().header:
         if rule.name in facts.fields:
             value = facts.first(rule.name).lower()
-            if value.startswith(rule.values) if rule.values else value not in ("no", "false", "0"):
+            if value.startswith(rule.values) if rule.values else value not in _OFF:
                 return f"{rule.name}: {value[:40]}".rstrip(": ")
-    if (found := _subjects().match(facts.subject.casefold())) and not facts.listed:
+    return _by_subject(facts)
+
+
+def _by_subject(facts: Facts) -> str:
+    if facts.listed:
+        return ""
+    subject = facts.subject.casefold()
+    if found := _sure().match(subject):
         return f"subject: {found[0]}"
+    if facts.null_sender or facts.precedence or "x-auto-response-suppress" in facts.fields:
+        if found := _likely().match(subject):
+            return f"subject: {found[0]}"
+        if facts.null_sender and not facts.daemon and facts.answers:
+            return "an answer from the empty sender"
     return ""
 
 
@@ -76,4 +102,10 @@ def automatic(facts: Facts) -> bool:
     """Whether a machine wrote it, for whatever purpose."""
     if facts.submitted:
         return facts.submitted != "no"
-    return facts.null_sender or facts.daemon or (facts.precedence in ("bulk", "junk") and not facts.listed)
+    return (
+        facts.null_sender
+        or facts.daemon
+        or facts.unattended
+        or (facts.precedence in ("bulk", "junk") and not facts.listed)
+        or ("list-unsubscribe" in facts.fields and not facts.listed)
+    )

@@ -109,6 +109,23 @@ class Facts:
         return self.precedence == "list" or not {"list-id", "list-post"}.isdisjoint(self.fields)
 
     @cached_property
+    def unattended(self) -> bool:
+        """Whether its From says that nobody reads answers."""
+        local = self.sender.partition("@")[0]
+        return local.replace("-", "").replace("_", "").replace(".", "").startswith(("noreply", "donotreply"))
+
+    @cached_property
+    def answers(self) -> bool:
+        """Whether it names a message that it answers."""
+        return bool(self.first("in-reply-to") or self.first("references"))
+
+    @cached_property
+    def failed(self) -> list[str]:
+        """`X-Failed-Recipients`: Exim's, Gmail's and Mail.ru's."""
+        values = self.fields.get("x-failed-recipients", [])
+        return [each for each in addresses.listed(value[:VALUE] for value in values) if "@" in each]
+
+    @cached_property
     def lines(self) -> list[str]:
         """Lines of what a person would read, as many as are looked at."""
         return lines_of(self.mail.text)

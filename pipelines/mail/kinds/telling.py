@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipelines.mail.kinds import arf, automatic, dsn, journal, unsubscribes
+from pipelines.mail.kinds import arf, automatic, dsn, journal, prose, unsubscribes
 from pipelines.mail.kinds.dates import milliseconds
 from pipelines.mail.kinds.facts import Facts
 from pipelines.mail.kinds.kind import Kind
 from pipelines.mail.kinds.original import original_of, returned
 from pipelines.mail.kinds.people import Hashed
-from pipelines.mail.kinds.rows import MAX_ROWS, Rows
+from pipelines.mail.kinds.rows import MAX_ROWS, Report, Rows
+from pipelines.mail.parsed import Headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,19 @@ def _feedback_report(facts: Facts, rows: Rows, _policy: MailPolicy) -> Kind | No
     return Kind("complaint", f"feedback report: {kind}"[:80], automatic=True, feedback=[row])
 
 
+def _prose(facts: Facts, rows: Rows, _policy: MailPolicy) -> Kind | None:
+    form = prose.form_of(facts)
+    if not form:
+        return None
+    headers = returned(facts.mail) or Headers(tuple(prose.headers_in(facts)))
+    original = original_of(facts, headers)
+    reports = prose.reports_of(facts, form)
+    if not reports.recipients and original.to:
+        reports.recipients.append(Report(original.to, "failed"))
+    feedback = rows.of_bounce(reports, original, milliseconds(facts.first("date")))
+    return Kind("bounce", reports.reason, automatic=True, feedback=feedback)
+
+
 def _answer(facts: Facts, _rows: Rows, _policy: MailPolicy) -> Kind | None:
     why = automatic.answers(facts)
     return Kind("auto_reply", why, automatic=True) if why else None
@@ -86,9 +100,9 @@ def _request(facts: Facts, _rows: Rows, policy: MailPolicy) -> Kind | None:
 def _of_people(facts: Facts) -> Kind:
     """A reply, or anything else."""
     machine = automatic.automatic(facts)
-    if not machine and (facts.first("in-reply-to") or facts.first("references")):
+    if not machine and (facts.answers):
         return Kind("reply", "In-Reply-To or References")
     return Kind("other", "", automatic=machine)
 
 
-_TELLERS: Final[tuple[Teller, ...]] = (_journal, _status_report, _feedback_report, _answer, _request)
+_TELLERS: Final[tuple[Teller, ...]] = (_journal, _status_report, _feedback_report, _prose, _answer, _request)
