@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pipelines.intake.envelopes import Rejection
 from pipelines.intake.framing import Document, Frame, Splitter
 from pipelines.intake.normalise import Normaliser
-from pipelines.intake.outcomes import Confirmation, Control, MailContent, MailObject, ObjectRef, SesPayload
+from pipelines.intake.outbound import Outbound
+from pipelines.intake.outcomes import (
+    Confirmation,
+    Control,
+    MailContent,
+    MailElsewhere,
+    MailObject,
+    ObjectRef,
+    SesPayload,
+)
 from pipelines.intake.unwrap import letter, refused, unwrap
 from schemas.events import FUTURE_MS
 
@@ -26,6 +38,14 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 256 * 1024
 """Bytes framed at a time: some 200 events, which become one `Taken` of about a megabyte."""
+
+_KEPT_BY_OTHERS: Final = frozenset({"Lambda", "Bounce", "Stop", "WorkMail"})
+"""Receipt actions whose topic tells of a mail that is stored, refused or delivered by something else."""
+
+_NOT_INCLUDED: Final = (
+    "A notification of received mail that neither holds the mail nor names its object: let the rule store mails in S3"
+    " before, and name bucket and prefix in inbound.objects."
+)
 
 _BATCH: Final = 1000
 """Frames to a `Taken` at the most: a file of `{}{}{}…` holds a thousand times as many as one of events."""
@@ -46,6 +66,13 @@ class Taken:
     confirmations: list[Confirmation] = field(default_factory=list)
     controls: int = 0
     """Messages about the plumbing, which need nothing done."""
+    control_kinds: Counter[str] = field(default_factory=Counter)
+    """Of what kinds they are."""
+
+    def control(self, kind: str) -> None:
+        """One message about the plumbing more."""
+        self.controls += 1
+        self.control_kinds[kind] += 1
 
 
 class Intake:
@@ -54,6 +81,8 @@ class Intake:
     def __init__(self, policy: NormalisePolicy, clock: Callable[[], float] = time.time) -> None:
         """Args: the policy; and seconds since the epoch, looked at once for each `Taken`."""
         self._normaliser = Normaliser(policy)
+        self._outbound = Outbound(policy.outbound) if policy.outbound else None
+        self._mail_objects = policy.mail_objects
         self._clock = clock
 
     def take(self, document: bytes, provenance: Provenance, offset: int = 0) -> Taken:
@@ -99,6 +128,17 @@ class Intake:
             rejection = Rejection("parse", "internal_error", traceback.format_exc(), document)
             taken.dead_letters.append(letter(rejection, provenance, offset))
 
+    def _elsewhere(self, taken: Taken, outcome: MailElsewhere, provenance: Provenance, offset: int) -> None:
+        if self._mail_objects and outcome.notice.ses_id:
+            bucket, prefix = self._mail_objects
+            ref = ObjectRef(bucket, prefix + outcome.notice.ses_id, "", -1, "", "Received")
+            taken.mails.append(MailObject(ref, outcome.notice))
+        elif outcome.action in _KEPT_BY_OTHERS:
+            taken.control(f"receipt_{outcome.action.lower()}")
+        else:
+            rejection = Rejection("unwrap", "mail_not_included", _NOT_INCLUDED, _facts(outcome))
+            taken.dead_letters.append(letter(rejection, provenance, offset))
+
     def _sort(
         self,
         taken: Taken,
@@ -112,13 +152,31 @@ class Intake:
                 taken.dead_letters.append(letter(event, provenance, offset))
             else:
                 taken.events.append(event)
+                mail = outcome.payload.mail
+                if self._outbound and mail and (row := self._outbound.of(event, mail)):
+                    taken.outbound.append(row)
         elif isinstance(outcome, ObjectRef):
             taken.objects.append(outcome)
         elif isinstance(outcome, MailContent | MailObject):
             taken.mails.append(outcome)
         elif isinstance(outcome, Confirmation):
             taken.confirmations.append(outcome)
+        elif isinstance(outcome, MailElsewhere):
+            self._elsewhere(taken, outcome, provenance, offset)
         elif isinstance(outcome, Control):
-            taken.controls += 1
+            taken.control(outcome.kind)
         else:
             taken.dead_letters.append(outcome)
+
+
+def _facts(outcome: MailElsewhere) -> bytes:
+    """Of a mail that we cannot get: what its notification says of it."""
+    notice = outcome.notice
+    return msgspec.json.encode(
+        {
+            "action": outcome.action,
+            "messageId": notice.ses_id,
+            "source": notice.envelope_from,
+            "recipients": notice.recipients,
+        }
+    )

@@ -62,6 +62,15 @@ class MailObject:
 
 
 @dataclass(frozen=True, slots=True)
+class MailElsewhere:
+    """A received mail of which a notification says neither what it holds nor where it is."""
+
+    notice: Notice
+    action: str
+    """Type of the receipt rule's action, as SES writes it; `lambda_event`: an event for a Lambda function."""
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmation:
     """An SNS SubscriptionConfirmation. Whether to visit `subscribe_url` is the endpoint's decision."""
 
@@ -79,7 +88,10 @@ class Control:
 
     kind: str
     """`s3_test_event`, `s3_delete`, `setup_notification`, `topic_validated`, `subscription_succeeded`,
-    `unsubscribe_confirmation`, `s3_other`, `eventbridge_other`, `empty_record`."""
+    `unsubscribe_confirmation`, `s3_other`, `eventbridge_other`, `empty_record`, `receipt_bounce`, `receipt_lambda`,
+    `receipt_stop`, `receipt_workmail`."""
 
 
-Outcome = SesPayload | ObjectRef | MailContent | MailObject | Confirmation | Control | DeadLetter
+Outcome = (
+    SesPayload | ObjectRef | MailContent | MailObject | MailElsewhere | Confirmation | Control | DeadLetter
+)

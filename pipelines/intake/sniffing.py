@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from schemas.dead_letters import PAYLOAD_LIMIT
@@ -22,6 +23,41 @@ _MAGIC: Final = (
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x04\x22\x4d\x18", "lz4"),
 )
+
+
+_FIELD: Final = re.compile(rb"([A-Za-z][!-9;-~]{0,75})[ \t]*:|[ \t]+[^\s]")
+"""The line of a header field (RFC 5322, section 3.6.8), or one that continues it."""
+_FIELDS: Final = frozenset(
+    b"return-path received from to cc bcc date subject message-id mime-version content-type sender reply-to "
+    b"delivered-to dkim-signature authentication-results received-spf x-ses-spam-verdict x-ses-receipt arc-seal "
+    b"envelope-to x-original-to in-reply-to references list-id content-transfer-encoding x-mailer".split()
+)
+"""Names (lower case) one of which every mail has near its top: what else has colons is no mail."""
+_ENOUGH: Final = 4096
+"""Bytes of a mail by which it is known."""
+
+
+def looks_like_mail(head: bytes) -> bool:
+    """Whether a stream that begins so is a mail: header fields, one of them known, until the head ends or they do."""
+    text = head[:_ENOUGH].removeprefix(BOM).lstrip(b"\r\n")
+    cut = len(text) >= _ENOUGH - len(BOM) - 2
+    lines = text.split(b"\n")
+    known = False
+    for number, line in enumerate(lines):
+        stripped = line.rstrip(b"\r")
+        if not stripped or (cut and number == len(lines) - 1):
+            break
+        match = _FIELD.match(stripped)
+        if match is None or (match[1] is None and not number):
+            return False
+        known = known or (match[1] is not None and match[1].lower() in _FIELDS)
+    return known
+
+
+def is_mbox(head: bytes) -> bool:
+    """Whether a stream that begins so is mails, each behind a `From ` line (RFC 4155)."""
+    line, newline, rest = head.removeprefix(BOM).lstrip(b"\r\n").partition(b"\n")
+    return bool(newline and line.startswith(b"From ") and looks_like_mail(rest))
 
 
 class Sniffer:

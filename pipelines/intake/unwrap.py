@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec import DecodeError, Raw, ValidationError
 from msgspec.json import Decoder
 
-from pipelines.intake import envelopes
-from pipelines.intake.envelopes import Layer, Refusal, Rejection
+from pipelines.intake import envelopes, receipts
+from pipelines.intake.envelopes import Layer, Opened, Refusal, Rejection
 from pipelines.intake.framing import Document, Fault, split
 from pipelines.intake.outcomes import Control, Outcome, SesPayload
+from pipelines.intake.receipts import bare, named, received
 from pipelines.intake.sniffing import BOM, TOPIC_VALIDATED
 from schemas.dead_letters import DeadLetter, dead_letter
 from schemas.ses import LEGACY_TYPES, PAYLOAD, Payload
@@ -27,7 +28,6 @@ MAX_ENVELOPES: Final = 16
 """A list and its records count as two: SES → SNS → SQS → Firehose → Lambda is eight, and nobody needs twice
 that."""
 
-_SETUP: Final = "AMAZON_SES_SETUP_NOTIFICATION"
 _SURROGATES: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
@@ -66,7 +66,7 @@ def letter(rejection: Rejection, provenance: Provenance, offset: int) -> DeadLet
     )
 
 
-def _open(layer: Layer) -> list[Layer | Rejection | Outcome]:
+def _open(layer: Layer) -> Opened:
     """Take one layer off."""
     try:
         # msgspec looks only at the strings it reads; JSON is UTF-8 throughout (RFC 8259, section 8.1).
@@ -81,7 +81,7 @@ def _open(layer: Layer) -> list[Layer | Rejection | Outcome]:
         return _envelope(layer, error)
     except DecodeError as error:
         return _not_a_document(layer, error)
-    if payload.event_type or payload.notification_type:
+    if payload.event_type or payload.notification_type not in (None, "", "Received"):
         return [_ses(layer, payload)]
     return _envelope(layer, None)
 
@@ -91,10 +91,6 @@ def _ses(layer: Layer, payload: Payload) -> Rejection | Outcome:
         kind = payload.notification_type
         if kind == "AmazonSnsSubscriptionSucceeded":
             return Control("subscription_succeeded")
-        if kind == "Received":
-            if payload.mail and payload.mail.message_id == _SETUP:
-                return Control("setup_notification")
-            return _inbound(layer)
         if kind not in LEGACY_TYPES:
             return Rejection(
                 "unwrap", "not_an_ses_event", f"Unknown notificationType {kind!r:.99}.", layer.data
@@ -102,12 +98,7 @@ def _ses(layer: Layer, payload: Payload) -> Rejection | Outcome:
     return SesPayload(payload, layer.data, layer.path, layer.position)
 
 
-def _inbound(layer: Layer) -> Rejection:
-    detail = "A notification of received mail: inbound mail is not processed."
-    return Rejection("unwrap", "inbound_mail_not_supported", detail, layer.data)
-
-
-def _envelope(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rejection | Outcome]:
+def _envelope(layer: Layer, invalid: ValidationError | None) -> Opened:
     """Take an envelope off, or say what else the JSON is."""
     try:
         return _taken_off(layer, invalid)
@@ -131,7 +122,7 @@ def _too_deep(layer: Layer) -> Rejection:
     return Rejection("parse", "nested_too_deep", "The JSON is nested too deep.", layer.data)
 
 
-def _taken_off(layer: Layer, invalid: ValidationError | None) -> list[Layer | Rejection | Outcome]:
+def _taken_off(layer: Layer, invalid: ValidationError | None) -> Opened:
     if layer.depth >= MAX_ENVELOPES:
         raise Refusal("too_many_envelopes", f"More than {MAX_ENVELOPES} envelopes inside each other.")
     first = layer.data.lstrip()[:1]
@@ -144,22 +135,18 @@ def _taken_off(layer: Layer, invalid: ValidationError | None) -> list[Layer | Re
     return _known(layer, _KEYS.decode(layer.data), invalid)
 
 
-def _known(
-    layer: Layer, keys: dict[str, Raw], invalid: ValidationError | None
-) -> list[Layer | Rejection | Outcome]:
+def _known(layer: Layer, keys: dict[str, Raw], invalid: ValidationError | None) -> Opened:
     if not keys:
         return [Rejection("unwrap", "empty_object", "An empty JSON object.", layer.data)]
-    if "eventType" in keys or "notificationType" in keys:
-        if bytes(keys.get("notificationType", b"")) == b'"Received"':
-            return [_inbound(layer)]
-        if invalid is not None:
-            return [Rejection("parse", "invalid_field", f"{invalid}.", layer.data)]
-    if "receipt" in keys or "ses" in keys:
-        return [_inbound(layer)]
-    for fits, opener in envelopes.KNOWN:
+    if bytes(keys.get("notificationType", b"")) == b'"Received"':
+        return received(layer)
+    if invalid is not None and ("eventType" in keys or "notificationType" in keys):
+        return [Rejection("parse", "invalid_field", f"{invalid}.", layer.data)]
+    for fits, opener in (*receipts.KNOWN, *envelopes.KNOWN):
         if fits(keys):
             return opener(layer, keys)
-    return [_not_ours(layer, f"A JSON object with {_names(keys)}.")]
+    mail = named(layer, keys)
+    return [mail] if mail else [_not_ours(layer, f"A JSON object with {_names(keys)}.")]
 
 
 def _names(keys: dict[str, Raw]) -> str:
@@ -173,13 +160,15 @@ def _not_ours(layer: Layer, what: str) -> Rejection:
     )
 
 
-def _not_a_document(layer: Layer, error: DecodeError) -> list[Layer | Rejection | Outcome]:
+def _not_a_document(layer: Layer, error: DecodeError) -> Opened:
     """What does not decode as one JSON document: several of them, text, or broken JSON."""
     repaired = _repair(layer.data)
     if repaired is not None:
         return [layer.with_data(repaired)]
     if not layer.data.removeprefix(BOM).strip():
         return [Control("empty_record")]
+    if mail := bare(layer.data, layer.path):
+        return [mail]
     frames = split(layer.data)
     if layer.data.lstrip().startswith(TOPIC_VALIDATED):
         return [Control("topic_validated")]

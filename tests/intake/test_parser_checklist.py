@@ -76,12 +76,12 @@ def test_11_message_ids_as_in_the_documentation(make: Any, event: Any) -> None:
     assert event(make("Send", {"messageId": message_id}))["message_id"] == message_id
 
 
-def test_12_13_received_mail_with_its_recipients_and_verdicts_is_refused_by_name(
-    make: Any, cause: Any
-) -> None:
-    receipt = {"recipients": ["in@example.com"], "spamVerdict": {"status": "DISABLED"}}
-    document = {"notificationType": "Received", "mail": make("Send")["mail"], "receipt": receipt}
-    assert cause(document) == "inbound_mail_not_supported"
+def test_12_13_received_mail_has_its_own_recipients_and_verdicts(make: Any, take: Any) -> None:
+    action = {"type": "S3", "bucketName": "mails", "objectKey": "in/m1"}
+    receipt = {"recipients": ["in@example.com"], "spamVerdict": {"status": "DISABLED"}, "action": action}
+    (mail,) = take({"notificationType": "Received", "mail": make("Send")["mail"], "receipt": receipt}).mails
+    assert mail.notice.recipients == ("in@example.com",)
+    assert (mail.notice.verdicts["spam"], mail.notice.verdicts["dmarc"]) == ("DISABLED", "")
 
 
 def test_14_the_setup_notification(take: Any) -> None:

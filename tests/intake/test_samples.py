@@ -36,7 +36,7 @@ TEN = [
     "Send",
     "Subscription",
 ]
-INBOUND, OTHER, NO_TIME = "inbound_mail_not_supported", "not_an_ses_event", "invalid_timestamp"
+MAIL, ELSEWHERE, OTHER, NO_TIME = "mail", "mail_not_included", "not_an_ses_event", "invalid_timestamp"
 EXPECTED: tuple[tuple[str, str], ...] = (
     *(
         (f"anymail/{kind}_event.ses.json", f"{kind.title()}/file")
@@ -49,7 +49,8 @@ EXPECTED: tuple[tuple[str, str], ...] = (
     *((f"anymail/{kind}_event.s*", NO_TIME) for kind in ("click", "complaint", "multiple_bounce", "open")),
     ("anymail/rendering_failure_event.s*", NO_TIME),
     ("anymail/incorrect_tracking_event*", "missing_field"),
-    ("anymail/in*.json", INBOUND),
+    ("anymail/incorrect_received_event*", ELSEWHERE),
+    ("anymail/in*.json", MAIL),
     ("anymail/sns_subscription_confirmation.json", "confirmation"),
     ("aws-docs-firehose/http-endpoint-3.txt", "malformed_json"),
     ("aws-docs-firehose/http-endpoint-6.txt", OTHER),
@@ -61,16 +62,18 @@ EXPECTED: tuple[tuple[str, str], ...] = (
     ("aws-docs-ses/receiving-alert-notification-1.invalid.json", "malformed_json"),
     ("aws-docs-ses/*sns-action-1.invalid.json", "malformed_json"),
     ("aws-docs-ses/*.invalid.json", "truncated_json"),
-    ("aws-docs-ses/receiving-*", INBOUND),
-    ("*/ses-*-event.json", INBOUND),
+    ("aws-docs-ses/receiving-lambda-*-by-the-lambda-action-*", ELSEWHERE),
+    ("aws-docs-ses/receiving-*", MAIL),
+    ("*/ses-lambda-event.json", ELSEWHERE),
+    ("*/ses-*-event.json", MAIL),
     ("*/kinesis-firehose-event.json", "not_json not_json"),
     ("*/kinesis-firehose-response.json", "not_json not_json not_json"),
     ("*/s3-event*.json", "object"),
     ("*/s3EventDeleteObject.json", "control"),
     ("*/s3*.json", "object"),
     ("*/s[nq]s-event.json", "not_json"),
-    ("aws-lambda-ses-forwarder/event.json", INBOUND),
-    ("*/sesEvent.json", INBOUND),
+    ("aws-lambda-ses-forwarder/event.json", ELSEWHERE),
+    ("*/sesEvent.json", ELSEWHERE),
     ("*/kinesisFirehoseSQSEvent.json", "not_json"),
     ("*/kinesisFirehose*.json", f"{OTHER} not_json"),
     ("*/snsEvent.json", "not_json"),
@@ -83,7 +86,7 @@ EXPECTED: tuple[tuple[str, str], ...] = (
     ("derived-envelopes/sqs-s3-event-setup-notification.json", "control"),
     ("derived-envelopes/sqs-s3-event-urlencoded-key.json", "object object"),
     ("derived-envelopes/sqs-sns-s3-event.json", "object"),
-    ("derived-envelopes/sqs-sns-received-sns-action.json", INBOUND),
+    ("derived-envelopes/sqs-sns-received-sns-action.json", MAIL),
     ("*/request-body-edge.json", "Delivery/firehose Open/firehose Send/firehose control not_json"),
     ("*/request-body.json*", " ".join(f"{kind}/firehose" for kind in TEN)),
     ("*/blank-lines-crlf-truncated-tail.json", "Delivery/file Send/file truncated_json"),
@@ -115,6 +118,7 @@ def place(name: str) -> tuple[str, list[Any]]:
         words.update(
             {
                 "object": len(taken.objects),
+                "mail": len(taken.mails),
                 "control": taken.controls,
                 "confirmation": len(taken.confirmations),
             }
