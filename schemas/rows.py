@@ -19,7 +19,10 @@ Encoder = Callable[[Any], bytes]
 Item = TypeVar("Item")
 
 _VARYING: Final = frozenset(
-    {"message_id", "address", "feedback_id", "smtp_reply", "dead_letter_id", "detail", "source"}
+    {
+        *("message_id", "address", "feedback_id", "smtp_reply", "dead_letter_id", "detail", "source"),
+        *("header_message_id", "subject", "base_subject"),
+    }
 )
 """Strings that are another in nearly every row. Of the others many rows have the same (region, campaign, what does not
 apply to a type), so neighbours among them are encoded together and remembered."""

@@ -26,6 +26,17 @@ class CommonHeaders(_Wire):
     """May hold one element that is a comma-joined list."""
 
 
+class SentHeaders(_Wire):
+    """`mail.commonHeaders`, of what threads want to know of a message sent."""
+
+    from_: list[str] | str | None = field(default=None, name="from")
+    reply_to: list[str] | str | None = None
+    message_id: str | None = None
+    """The caller's Message-ID in its brackets, else SES's id without."""
+    subject: str | None = None
+    """Of a template not yet in Send, but in later events."""
+
+
 class Header(_Wire):
     """`mail.headers[]`: as the caller submitted it, in the caller's spelling."""
 
@@ -193,4 +204,5 @@ PAYLOAD: Final[Decoder[Payload]] = Decoder(Payload)
 TAGS: Final[Decoder[dict[str, list[str]] | None]] = Decoder(dict[str, list[str]] | None)
 HEADERS: Final[Decoder[list[Header] | None]] = Decoder(list[Header] | None)
 COMMON_HEADERS: Final[Decoder[CommonHeaders | None]] = Decoder(CommonHeaders | None)
+SENT_HEADERS: Final[Decoder[SentHeaders | None]] = Decoder(SentHeaders | None)
 ANY: Final[Decoder[Any]] = Decoder()

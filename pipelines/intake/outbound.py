@@ -1,0 +1,192 @@
+"""`OutboundMessage`: what threads want to know of a message sent, from the events about it.
+
+A Send event says it all, and every message has one where the configuration set publishes Send. Where it does not,
+or where Send has no subject yet (of a template SES knows it only later), a Delivery says the same. So a Delivery is
+taken unless a Send of the same account, configuration set and hour was seen here that had a subject: bulk mail pays
+for one row a message, and a process that sees both never loses a message for it. Rows of one message are the same,
+but for a subject that is not known yet.
+
+Events without `mail.tags` (legacy notifications) make none: they cannot say to which campaign a reply leads back.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from msgspec import DecodeError
+
+from pipelines.intake import addresses
+from pipelines.mail import ids
+from pipelines.mail.addresses import Pseudonyms
+from pipelines.mail.conversations import conversations_of
+from pipelines.mail.fields import decoded
+from pipelines.mail.subject import base_subject
+from schemas.rows import Constant
+from schemas.ses import HEADERS, SENT_HEADERS, SentHeaders
+
+if TYPE_CHECKING:
+    from pipelines.mail.policy import MailPolicy
+    from schemas.events import SesEvent
+    from schemas.mail import OutboundMessage
+    from schemas.ses import Mail
+
+_HOUR_MS: Final = 3_600_000
+_HOURS: Final = 10_000
+"""(account, configuration set, hour)s of which it is remembered what Send says; full, it starts afresh."""
+_LONGEST: Final = 998
+"""Characters of a subject or an id that are kept: those of a line (RFC 5322, 2.1.1)."""
+_WANTED: Final = ("message-id", "subject", "in-reply-to", "references", "from", "reply-to")
+_ABSENT: Final = (b"", b"null")
+_OWN_DOMAIN: Final = ".amazonses.com"
+_PLAIN_ID: Final = re.compile(r"<([^<>\s]{1,998})>")
+_MARKED: Final = re.compile("[:\uff1a[(]")
+"""What the shortest sign of a reply, a forward or a list has in it."""
+_NONE: Final[Constant[str]] = Constant()
+"""Of nearly every row; nobody changes it."""
+
+Hour = tuple[str, str, int]
+
+
+class Outbound:
+    """Takes what of events makes rows of `mail.outbound`. Not thread-safe.
+
+    What it remembers of events decides whether a row is made once more, never what is in it.
+    """
+
+    def __init__(self, policy: MailPolicy) -> None:
+        self._rules = policy.conversations
+        self._pseudonyms = Pseudonyms(policy)
+        self._told: dict[Hour, bool] = {}
+        """Whether every Send of an hour that was seen had a subject."""
+
+    def of(self, event: SesEvent, mail: Mail) -> OutboundMessage | None:
+        """The row of a message, of an event and the `mail` that it was made from; None: this event makes none."""
+        kind = event["event_type"]
+        if not event["tagged"] or kind not in ("Send", "Delivery"):
+            return None
+        hour = (event["account"], event["configuration_set"], event["sent_time"] // _HOUR_MS)
+        if kind == "Delivery" and self._told.get(hour, False):
+            return None
+        row = self._row(event, _Said.by(mail))
+        if kind == "Send":
+            if len(self._told) >= _HOURS:
+                self._told.clear()
+            self._told[hour] = self._told.get(hour, True) and row["subject"] != ""
+        return row
+
+    def _row(self, event: SesEvent, said: _Said) -> OutboundMessage:
+        in_reply_to, references = said.field("in-reply-to"), said.field("references")
+        ours = {each.lower() for each in said.addresses()} if in_reply_to or references or self._rules else ()
+        subject = said.subject()
+        return {
+            "message_id": event["message_id"],
+            "header_message_id": said.own_id(event["message_id"]),
+            "sent_time": event["sent_time"],
+            "tenant": event["tenant"],
+            "account": event["account"],
+            "region": event["region"],
+            "configuration_set": event["configuration_set"],
+            "from_domain": event["from_domain"],
+            "feedback_a": event["feedback_a"],
+            "feedback_b": event["feedback_b"],
+            "feedback_c": event["feedback_c"],
+            "campaign": event["campaign"],
+            "subject": subject,
+            "base_subject": _base(subject),
+            # What is an address of the message is no id, though some mailers write it so.
+            "in_reply_to": ids.of_values([in_reply_to], ours) if in_reply_to else _NONE,
+            "references": ids.of_values([references], ours) if references else _NONE,
+            "conversations": conversations_of(self._rules, ours, self._pseudonyms) if self._rules else _NONE,
+        }
+
+
+@lru_cache(maxsize=4096)
+def _base(subject: str) -> str:
+    """`base_subject`, but quick for what is no reply: the messages of a campaign share theirs, or have each its own."""
+    return base_subject(subject) if _MARKED.search(subject) else " ".join(subject.lower().split())
+
+
+class _Said:
+    """What the headers of a message say, decoded as far as anybody asks.
+
+    Headers that are missing, cut off (SES keeps 10 KB) or malformed leave empty what they would say.
+    """
+
+    __slots__ = ("_common", "_fields", "_mail")
+
+    def __init__(self, mail: Mail, fields: dict[str, str]) -> None:
+        self._mail = mail
+        self._fields = fields
+        self._common: SentHeaders | None = None
+
+    @classmethod
+    def by(cls, mail: Mail) -> _Said:
+        """Of each wanted field the first."""
+        fields: dict[str, str] = {}
+        if bytes(mail.headers) not in _ABSENT:
+            try:
+                rows = HEADERS.decode(mail.headers) or ()
+            except (DecodeError, UnicodeDecodeError):
+                rows = ()
+            for row in rows:
+                name = _wanted(row.name or "")
+                if name and row.value:
+                    fields.setdefault(name, row.value)
+        return cls(mail, fields)
+
+    def field(self, name: str) -> str:
+        """Of `headers`; empty when there is none."""
+        return self._fields.get(name, "")
+
+    def subject(self) -> str:
+        """The caller's, else the one that SES made of a template."""
+        found = self._fields.get("subject") or self._commons().subject or ""
+        return (decoded(found) if "=?" in found else found)[:_LONGEST].strip()
+
+    def own_id(self, ses_id: str) -> str:
+        """The caller's Message-ID; empty where it is SES's, in any form."""
+        # commonHeaders has it too, but that of SES where the caller gave none.
+        value = self._fields.get("message-id") if self._fields else self._commons().message_id
+        if not value:
+            return ""
+        plain = _PLAIN_ID.fullmatch(value)
+        found = plain[1] if plain else ids.own(value)[:_LONGEST]
+        local, _, domain = found.rpartition("@")
+        ours = found == ses_id or (local == ses_id and f".{domain.lower()}".endswith(_OWN_DOMAIN))
+        return "" if ours else found
+
+    def addresses(self) -> list[str]:
+        """Bare addresses of recipients, From and Reply-To."""
+        common = self._commons()
+        senders = [
+            self.field("from"),
+            self.field("reply-to"),
+            *_listed(common.from_),
+            *_listed(common.reply_to),
+        ]
+        return [
+            *map(addresses.bare, self._mail.destination or ()),
+            *addresses.listed([each for each in senders if each]),
+        ]
+
+    def _commons(self) -> SentHeaders:
+        if self._common is None:
+            raw = bytes(self._mail.common_headers)
+            try:
+                self._common = (None if raw in _ABSENT else SENT_HEADERS.decode(raw)) or SentHeaders()
+            except (DecodeError, UnicodeDecodeError):
+                self._common = SentHeaders()
+        return self._common
+
+
+@lru_cache(maxsize=1024)
+def _wanted(name: str) -> str:
+    """The name of a field in lower case; empty: it is not wanted."""
+    lower = name.strip().lower()
+    return lower if lower in _WANTED else ""
+
+
+def _listed(value: list[str] | str | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
