@@ -64,7 +64,7 @@ EXPECTED: tuple[tuple[str, str], ...] = (
     ("aws-docs-ses/*.invalid.json", "truncated_json"),
     ("aws-docs-ses/receiving-lambda-*-by-the-lambda-action-*", ELSEWHERE),
     ("aws-docs-ses/receiving-*", MAIL),
-    ("*/ses-lambda-event.json", ELSEWHERE),
+    *((f"*/ses-{kind}-event.json", ELSEWHERE) for kind in ("lambda", "sns")),
     ("*/ses-*-event.json", MAIL),
     ("*/kinesis-firehose-event.json", "not_json not_json"),
     ("*/kinesis-firehose-response.json", "not_json not_json not_json"),
