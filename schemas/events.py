@@ -26,6 +26,12 @@ EVENT_TYPES: Final = (
 SUPPRESSED_SUBTYPES: Final = ("OnAccountSuppressionList", "OnTenantSuppressionList")
 """Bounce and complaint subtypes of mail that SES accepted and did not send; never counted against a sender."""
 
+EVENT: Final = "event"
+NOTIFICATION: Final = "notification"
+DSN: Final = "dsn"
+ARF: Final = "arf"
+REPORTS: Final = (DSN, ARF)
+"""Values of `origin` of what received mail says (RFC 3464, RFC 5965), not SES. It counts only where SES is silent."""
 
 FUTURE_MS: Final = 5 * 60 * 1000
 """Clocks of senders and of ours may differ by so much."""
@@ -109,7 +115,8 @@ class SesEvent(TypedDict):
     """Whether the event came with `mail.tags`. Legacy notifications have none: an event first seen without tags
     counts only toward `UNTAGGED_DIMENSIONS`, and toward the others when its tagged twin arrives."""
     origin: str
-    """`event` (event publishing), `notification` (legacy identity notification); later `dsn`, `arf`."""
+    """`event` (event publishing), `notification` (legacy identity notification), or of a received report `dsn` or
+    `arf`."""
     path: str
     """`sns`, `eventbridge`, `firehose` or `file`."""
     arrival_id: int

@@ -28,6 +28,12 @@ def event_id(
     return blake2b(_SEPARATOR.join(parts).encode(errors="replace"), digest_size=ID_BYTES).digest()
 
 
+def report_id(event_type: str, message_id: str, origin: str, *details: str) -> bytes:
+    """128 bits of an event that a received report is: of all that it is counted by; never that of one of SES's own."""
+    parts = [event_type, message_id, origin, *details]
+    return blake2b(_SEPARATOR.join(parts).encode(errors="replace"), digest_size=ID_BYTES).digest()
+
+
 def arrival_id(path: str, uri: str, offset: int, position: str) -> int:
     """Signed 64 bits of where exactly this copy was read: the same when it is read there again."""
     place = f"{path}\0{uri}\0{offset}\0{position}".encode(errors="replace")

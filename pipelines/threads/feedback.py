@@ -1,0 +1,109 @@
+"""Events of what received mail says about messages of ours: bounces of DSNs, complaints of ARF reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.intake.identity import report_id
+from schemas.events import ARF, DSN, Recipient, SesEvent
+
+if TYPE_CHECKING:
+    from schemas.mail import Feedback, InboundMail, OutboundMessage
+
+_FAILED = ("failed", "")
+"""RFC 3464, 2.3.3; prose has no word for it."""
+
+
+def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -> SesEvent | None:
+    """The event that a report of a received mail is; None: it is not one that counts.
+
+    A Bounce has to name its recipient, else it cannot be told from the one that SES reports. It counts for the
+    campaign, and in the hour, of the message it is about.
+
+    Its id holds all that counting looks at. So a report that comes again is the same event, and of two with one id it
+    does not matter which is counted.
+
+    Args:
+        mail: what the report came in.
+        feedback: one of its rows.
+        outbound: the message that is meant, or what is known of it.
+    """
+    kind = feedback["event_type"]
+    if kind == "Bounce":
+        if feedback["action"] not in _FAILED or not feedback["address"]:
+            return None
+        origin = DSN
+        verdict = (feedback["bounce_type"], feedback["bounce_subtype"], str(feedback["blocked"]))
+    elif kind == "Complaint":
+        origin = ARF
+        verdict = (feedback["complaint_type"], "", "")
+    else:
+        return None
+    message_id, sent = outbound["message_id"], outbound["sent_time"]
+    recipients = _recipients(feedback)
+    whom = (feedback["address"], feedback["provider"])
+    return SesEvent(
+        event_id=report_id(kind, message_id, origin, *whom, *verdict),
+        event_type=kind,
+        original_type="",
+        event_time=_time(feedback["time"], sent, mail["received_time"]),
+        sent_time=sent,
+        message_id=message_id,
+        account=outbound["account"],
+        region=outbound["region"],
+        configuration_set=outbound["configuration_set"],
+        tenant=outbound["tenant"],
+        from_domain=outbound["from_domain"],
+        feedback_a=outbound["feedback_a"],
+        feedback_b=outbound["feedback_b"],
+        feedback_c=outbound["feedback_c"],
+        campaign=outbound["campaign"],
+        recipients=recipients,
+        bounce_type=feedback["bounce_type"],
+        bounce_subtype=feedback["bounce_subtype"],
+        complaint_type=feedback["complaint_type"] if origin == ARF else "",
+        complaint_subtype="",
+        delay_type="",
+        feedback_id="",
+        smtp_reply=feedback["smtp_reply"],
+        reporting_mta=feedback["reporting_mta"],
+        remote_mta_ip=feedback["remote_mta_ip"],
+        outgoing_ip="",
+        processing_millis=0,
+        ip_address=feedback["source_ip"],
+        user_agent=feedback["user_agent"],
+        link="",
+        reason="",
+        template="",
+        contact_list="",
+        machine_open=False,
+        out_of_office=False,
+        unsubscribed=False,
+        tags=[],
+        tagged=True,
+        origin=origin,
+        path=mail["path"],
+        arrival_id=mail["arrival_id"],
+        future=False,
+    )
+
+
+def _recipients(feedback: Feedback) -> list[Recipient]:
+    """Whom it is about; nobody where the report keeps that to itself."""
+    if not feedback["address"]:
+        return []
+    return [
+        Recipient(
+            address=feedback["address"],
+            domain=feedback["domain"],
+            provider=feedback["provider"],
+            reports_complaints=feedback["reports_complaints"],
+            blocked=feedback["blocked"],
+            smtp_reply=feedback["smtp_reply"],
+        )
+    ]
+
+
+def _time(reported: int, sent: int, received: int) -> int:
+    """When it happened, as the report says, unless that is before the message or after the report."""
+    return reported if sent <= reported <= received else max(received, sent)
