@@ -24,7 +24,8 @@ _NAME: Final = 255
 _PROSE: Final = 1_000
 _LATEST: Final = 7_258_118_400
 """Seconds: the year 2200, which ClickHouse's times still hold."""
-_MOST_COUNT: Final = 2**63 - 1
+_MOST_COUNT: Final = 10**15
+"""Messages: nobody sends as many, and sums stay exact."""
 
 
 @dataclass(slots=True)

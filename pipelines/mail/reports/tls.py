@@ -24,7 +24,7 @@ _NAME: Final = 255
 _PROSE: Final = 1_000
 _STRINGS: Final = 100
 """Lines of a policy, and hosts, that are kept."""
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 _Words = str | list[str] | None
 T = TypeVar("T")
 
