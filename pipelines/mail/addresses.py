@@ -7,7 +7,7 @@ address in a name is none. What is plain (`a@b`, `Name <a@b>`) never gets there.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailparser.utils import get_addresses
 
@@ -28,19 +28,20 @@ _CACHED: Final = 10_000
 _CACHED_LENGTH: Final = 512
 
 
-class Known:
+class Person(NamedTuple):
     """What an address comes to."""
 
-    __slots__ = ("address", "domain", "lower", "provider", "reports_complaints")
+    lower: str
+    """The plain address: for matching, never to be stored."""
+    address: str
+    """Keyed hash, or plain address when `pii = "plain"`: as in events."""
+    domain: str
+    provider: str
+    reports: bool
+    """Whether the provider tells SES of complaints."""
 
-    def __init__(self, lower: str, address: str, domain: str, provider: str, *, reports: bool) -> None:
-        self.lower = lower
-        """The plain address: for matching, never to be stored."""
-        self.address = address
-        """Keyed hash, or plain address when `pii = "plain"`: as in events."""
-        self.domain = domain
-        self.provider = provider
-        self.reports_complaints = reports
+
+_NOBODY: Final = Person("", "", "", "", reports=False)
 
 
 class Pseudonyms:
@@ -50,9 +51,9 @@ class Pseudonyms:
         self._plain = policy.pii == "plain"
         self._keyed = addresses.keyed_hash(policy.pii_key)
         self._directory: Directory = policy.directory
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, Person] = {}
 
-    def of(self, text: str) -> Known:
+    def recipient(self, text: str, /) -> Person:
         """What an address, in any form in which mail has it, comes to; all empty for an empty one."""
         known = self._known.get(text)
         if known is None:
@@ -71,15 +72,15 @@ class Pseudonyms:
         """Free text without addresses in it, unless they are stored plainly."""
         return text if self._plain else addresses.redact(text)
 
-    def _made(self, text: str) -> Known:
+    def _made(self, text: str) -> Person:
         address = addresses.bare(text)
         lower = address.lower()
         if not lower or lower == "<>":
-            return Known("", "", "", "", reports=False)
+            return _NOBODY
         domain = addresses.domain_of_bare(lower)
         provider = self._directory.of(domain)
         shown = address if self._plain else addresses.pseudonym(self._keyed, lower)
-        return Known(lower, shown, domain, provider.name, reports=provider.reports_complaints)
+        return Person(lower, shown, domain, provider.name, reports=provider.reports_complaints)
 
 
 def listed(headers: Headers, *names: str) -> list[str]:

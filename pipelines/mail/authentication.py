@@ -9,6 +9,8 @@ from schemas.mail import Verdicts
 
 _CHARACTERS: Final = 16 * 1024
 _RESULT: Final = re.compile(r"\s*(spf|dkim|dmarc)\s*=\s*([a-z]{1,20})\b", re.IGNORECASE)
+_COMMENT: Final = re.compile(r"\([^()]*\)")
+_LEXEME: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|\\.?|[()]|[^"\\()]+', re.DOTALL)
 _POLICY: Final = re.compile(r"\bp=(none|quarantine|reject)\b", re.IGNORECASE)
 _WORDS: Final = {
     "pass": "PASS",
@@ -68,22 +70,18 @@ def _chosen(found: set[str], order: tuple[str, ...]) -> str:
 
 def _without_comments(value: str) -> str:
     """Without comments, however they are nested, and without what is in quotes."""
+    if '"' not in value and "\\" not in value:
+        value = _COMMENT.sub("", value)
+        if "(" not in value:
+            return value
     output: list[str] = []
     depth = 0
-    quoted = escaped = False
-    for character in value:
-        if escaped:
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif quoted:
-            quoted = character != '"'
-        elif character == '"':
-            quoted = True
-        elif character == "(":
+    for match in _LEXEME.finditer(value):
+        text = match.group()
+        if text == "(":
             depth += 1
-        elif character == ")":
+        elif text == ")":
             depth = max(0, depth - 1)
-        elif not depth:
-            output.append(character)
+        elif not depth and text[0] not in '"\\':
+            output.append(text)
     return "".join(output)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR: Final = re.compile(rb"\n\r?\n")
 _CR_SEPARATOR: Final = re.compile(rb"\r\r")
-_NAME: Final = re.compile(rb"[!-9;-~]+")
+_FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _LEFTOVER: Final = re.compile(rb">?From ")
 _WORD: Final = re.compile(
     r"=\?(?P<charset>[^?\s]{1,64})\?(?P<encoding>[bBqQ])\?(?P<data>[^?]*(?:\?(?!=)[^?]*){0,3})\?="
@@ -72,30 +72,35 @@ def _read_lines(block: HeaderBlock, header: bytes, newline: bytes, start: int, l
     fields = block.fields
     name = ""
     pieces: list[bytes] = []
-    position = start
-    for line in header.split(newline):
+    lines = header.replace(b"\r\n", b"\n").split(newline)
+    for number, line in enumerate(lines):
         if line[:1] in (b" ", b"\t") and name:
             pieces.append(line)
-        else:
-            match = _NAME.match(line)
-            after = line[match.end() :].lstrip(b" \t") if match else b""
-            if match and after[:1] == b":":
-                if name:
-                    fields.append((name, b"".join(pieces)))
-                    if len(fields) >= limits.headers:
-                        detail = f"It has more than {limits.headers} header fields in one header."
-                        raise MailRefused("too_many_headers", detail)
-                name = match.group().decode("ascii")
-                pieces = [after[1:]]
-            elif _LEFTOVER.match(line):
-                block.defects.append("mbox_line")
-            elif line.strip():
-                block.end = position
-                block.defects.append("header_without_end" if name else "no_header")
-                break
-        position += len(line) + 1
+            continue
+        match = _FIELD.match(line)
+        if match:
+            if name:
+                fields.append((name, b"".join(pieces)))
+                if len(fields) >= limits.headers:
+                    detail = f"It has more than {limits.headers} header fields in one header."
+                    raise MailRefused("too_many_headers", detail)
+            name = match[1].decode("ascii")
+            pieces = [line[match.end() :]]
+        elif _LEFTOVER.match(line):
+            block.defects.append("mbox_line")
+        elif line.strip():
+            block.end = start + _line_start(header, newline, number)
+            block.defects.append("header_without_end" if name else "no_header")
+            break
     if name:
         fields.append((name, b"".join(pieces)))
+
+
+def _line_start(header: bytes, newline: bytes, number: int) -> int:
+    place = 0
+    for _ in range(number):
+        place = header.index(newline, place) + 1
+    return place
 
 
 def raw_text(value: bytes, hint: str = "") -> str:
@@ -104,9 +109,12 @@ def raw_text(value: bytes, hint: str = "") -> str:
         text = value.decode("ascii")
     else:
         text, _ = decode(value, "utf-8", hint)
-    if not text.isprintable():
-        text = text.translate(_CONTROLS)
-    return text.strip()
+    return printable(text).strip()
+
+
+def printable(text: str) -> str:
+    """Without control characters; a tab is a space."""
+    return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 _CONTROLS: Final = {**dict.fromkeys((*range(9), *range(10, 32), 127)), 9: " ", 0xFEFF: None}
@@ -136,8 +144,7 @@ def decoded(text: str) -> str:
     if held is not None:
         output.append(decode(bytes(held[1]), held[0])[0])
     output.append(text[position:])
-    joined = "".join(output)
-    return joined if joined.isprintable() else joined.translate(_CONTROLS)
+    return printable("".join(output))
 
 
 def _word(encoding: str, data: str) -> bytes:

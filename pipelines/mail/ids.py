@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _BRACKETED: Final = re.compile(r"<([^<>]{1,998})>")
 _BARE: Final = re.compile(r"[^\s<>()\[\]\",;:\\@]{1,500}@[^\s<>()\",;\\@]{1,500}")
 _SPACE: Final = re.compile(r"\s+")
+_CHARACTERS: Final = 998
 _MOST: Final = 500
 """Ids that are kept of a field: the first and the last half of them."""
 
@@ -37,10 +38,7 @@ def of_values(values: Iterable[str], addresses: Collection[str] = ()) -> list[st
 def own(value: str) -> str:
     """Of a Message-ID field."""
     ids = _ids(value[:VALUE_CHARACTERS])
-    if ids:
-        return ids[0]
-    word = _SPACE.sub("", value[:998]).strip("<>")
-    return word
+    return ids[0] if ids else _SPACE.sub("", value[:_CHARACTERS]).strip("<>")
 
 
 def _ends(value: str) -> str:

@@ -150,11 +150,11 @@ class _Entity:
     def __init__(self, block: HeaderBlock, usual_type: str) -> None:
         found: dict[str, str] = {}
         for name, value in block.fields:
-            lower = name.lower()
-            if lower.startswith("content-") and lower not in found:
+            if name[0] in "Cc" and (lower := name.lower()).startswith("content-") and lower not in found:
                 found[lower] = fields.raw_text(value)
         self.defect = ""
-        self.content_type, self.parameters = usual_type, {}
+        self.content_type = usual_type
+        self.parameters: dict[str, str] = {}
         if given := found.get("content-type"):
             self.content_type, self.parameters = fields.parameters(given)
             if not _TYPE.fullmatch(self.content_type):
@@ -231,7 +231,10 @@ def _leaf(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity) -
     if part.content_type.startswith(("text/", "message/")):
         _read_text(walk, owner, part)
     elif tnef.is_tnef(part):
-        _flag(owner, *tnef.open_into(owner.parts, part, walk.limits))
+        found, defects = tnef.opened(part, walk.limits, walk.limits.parts - walk.parts)
+        walk.parts += len(found)
+        owner.parts += found
+        _flag(owner, *defects)
 
 
 def _read_text(walk: _Walk, owner: ParsedMail, part: Part) -> None:

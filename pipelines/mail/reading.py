@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipelines.mail import row
 from pipelines.mail.addresses import Pseudonyms
-from pipelines.mail.limits import MailRefused
+from pipelines.mail.kinds import Kind, kind_of
+from pipelines.mail.limits import DEFECTS, MailRefused
 from pipelines.mail.notice import Notice
 from pipelines.mail.outcome import MailRead
 from pipelines.mail.parse import headers_of_beginning, parse
 from pipelines.mail.parsed import Headers
+from pipelines.mail.reports import reports_of
 from schemas.dead_letters import PAYLOAD_LIMIT, DeadLetter, dead_letter
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
     from pipelines.mail.policy import MailPolicy
 
 _STAGE: Final = "mail"
+_REPORTS: Final = frozenset({"dmarc", "tls_report"})
+_DETAIL: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Bug:
+    """Of ours, which one mail uncovers."""
+
+    detail: str
 
 
 class MailReader:
@@ -43,23 +55,51 @@ class MailReader:
         """Rows of one mail.
 
         A mail that is refused (see `parse`) or that uncovers a bug of ours (`internal_error`) has a row with what its
-        first header fields say, and a dead letter of stage `mail` whose source is the object's URI.
+        first header fields say, and a dead letter of stage `mail` whose source is the object's URI. So has a mail
+        with a report that is refused, beside what else there is of it.
         """
         came = row.Received(raw, notice or Notice(), provenance, object_uri, path)
         try:
-            parsed = parse(raw, self._policy.limits)
-            return self._rows(came, parsed)
+            return self._rows(came, parse(raw, self._policy.limits))
         except MailRefused as refused:
             return self._refused(came, refused.cause, refused.detail)
         except Exception:  # noqa: BLE001 - a bug that one mail uncovers must not stop the others
             return self._refused(came, "internal_error", traceback.format_exc())
 
     def _rows(self, came: row.Received, parsed: ParsedMail) -> MailRead:
-        mail = row.row_of(came, parsed.headers, parsed.headers, self._policy, self._pseudonyms)
-        mail["attachments"], contents = row.attachments_of(parsed)
+        kind, bug = self._kind(came, parsed)
+        shown = kind.inner or parsed
+        if kind.inner is not None:
+            came = came.enveloped(kind.envelope_from, kind.recipients)
+        mail = row.row_of(came, parsed.headers, shown.headers, self._policy, self._pseudonyms)
+        mail["kind"], mail["kind_reason"], mail["automatic"] = kind.kind, kind.reason, kind.automatic
+        mail["feedback"], mail["unsubscribes"] = kind.feedback, kind.unsubscribes
+        mail["attachments"], contents = row.attachments_of(shown)
         mail["parts"] = len(parsed.parts)
-        mail["defects"] = parsed.defects
-        return MailRead(mail, parsed, contents)
+        mail["defects"] = [*parsed.defects, *kind.defects]
+        read = MailRead(mail, parsed, contents)
+        if bug:
+            read.dead_letters.append(_letter(came, "internal_error", bug.detail))
+        if kind.kind in _REPORTS:
+            self._read_reports(read, came, parsed)
+        mail["defects"] = list(dict.fromkeys(mail["defects"]))[:DEFECTS]
+        return read
+
+    def _kind(self, came: row.Received, parsed: ParsedMail) -> tuple[Kind, _Bug | None]:
+        try:
+            return kind_of(parsed, came.notice, self._policy, self._pseudonyms), None
+        except Exception:  # noqa: BLE001 - what is known without the kind is kept
+            return Kind("other", "kind not told"), _Bug(traceback.format_exc())
+
+    def _read_reports(self, read: MailRead, came: row.Received, parsed: ParsedMail) -> None:
+        found = reports_of(parsed, self._policy.limits)
+        mail = read.mail
+        for record in (*found.dmarc, *found.tls):
+            record["tenant"], record["mail_id"] = mail["tenant"], mail["mail_id"]
+            record["received_time"] = mail["received_time"]
+        read.dmarc, read.tls = found.dmarc, found.tls
+        mail["defects"] += found.defects
+        read.dead_letters += [_letter(came, cause, detail) for cause, detail in found.refusals]
 
     def _refused(self, came: row.Received, cause: str, detail: str) -> MailRead:
         letter = _letter(came, cause, detail)
@@ -78,7 +118,7 @@ def _letter(came: row.Received, cause: str, detail: str) -> DeadLetter:
         time=came.provenance.time,
         stage=_STAGE,
         cause=cause,
-        detail=detail[-4096:],
+        detail=detail[-_DETAIL:],
         source=came.object_uri or came.provenance.uri,
         payload=bytes(came.raw[:PAYLOAD_LIMIT]),
         size=len(came.raw),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +45,15 @@ class Received:
     object_uri: str
     path: str
 
+    def enveloped(self, envelope_from: str, recipients: tuple[str, ...]) -> Received:
+        """With the envelope that a journal report tells, where it does: its own is that of the journal."""
+        notice = replace(
+            self.notice,
+            envelope_from=envelope_from or self.notice.envelope_from,
+            recipients=recipients or self.notice.recipients,
+        )
+        return replace(self, notice=notice)
+
 
 def row_of(
     came: Received, outer: Headers, shown: Headers, policy: MailPolicy, pseudonyms: Pseudonyms
@@ -59,13 +68,13 @@ def row_of(
     ses_id = notice.ses_id or stamp.ses_id
     envelope_from = notice.envelope_from or stamp.envelope_from or ""
     senders = addresses.listed(shown, "From") or addresses.listed(shown, "Sender")
-    sender = pseudonyms.of(senders[0] if senders else "")
+    sender = pseudonyms.recipient(senders[0] if senders else "")
     receivers = addresses.listed(shown, *_RECEIVERS)
     enveloped = list(notice.recipients) or ([stamp.recipient] if stamp.recipient else [])
     others = addresses.listed(shown, "Reply-To")
     everybody = [*enveloped, *receivers, *senders, *others]
-    lowered = {pseudonyms.of(address).lower for address in everybody}
-    envelope = pseudonyms.of(envelope_from)
+    lowered = {pseudonyms.recipient(address).lower for address in everybody}
+    envelope = pseudonyms.recipient(envelope_from)
     relay, organisation = trust.relay_of(outer, policy.expected_originators)
     subject = shown.get("Subject")[:_SUBJECT]
     return InboundMail(
@@ -109,7 +118,7 @@ def row_of(
 def _recipients(texts: list[str], pseudonyms: Pseudonyms) -> list[MailRecipient]:
     found: dict[str, MailRecipient] = {}
     for text in texts:
-        known = pseudonyms.of(text)
+        known = pseudonyms.recipient(text)
         found.setdefault(known.lower, {"address": known.address, "domain": known.domain})
     return list(found.values())
 

@@ -12,7 +12,7 @@ from typing import Final
 _BREAKS: Final = frozenset(b"\r\n")
 _BLANK: Final = b" \t"
 _GUESS: Final = re.compile(
-    rb"(?:^|(?<=[\r\n]))--([^\r\n]{1,200}?)[ \t]*\r?[\r\n]Content-[A-Za-z-]+[ \t]*:", re.I
+    rb"(?:^|(?<=[\r\n]))--([^\r\n]{1,200})\r?[\r\n]Content-[A-Za-z-]{1,40}[ \t]{0,9}:", re.IGNORECASE
 )
 _GUESS_WITHIN: Final = 64 * 1024
 
@@ -29,22 +29,15 @@ def split(
         position = found + len(delimiter)
         if found > start and data[found - 1] not in _BREAKS:
             continue
-        after = position
-        closing = data.startswith(b"--", after, end)
-        if closing:
-            after += 2
-        while after < end and data[after] in _BLANK:
-            after += 1
-        if after < end and data[after] not in _BREAKS:
-            if not closing:
-                continue  # a longer boundary that begins like this one
+        closing = data.startswith(b"--", position, end)
+        behind = _behind_blanks(data, position + 2 * closing, end)
+        if behind < end and data[behind] not in _BREAKS and not closing:
+            continue  # a longer boundary that begins like this one
         if opened >= 0:
-            spans.append((opened, max(opened, _before_break(data, found, opened))))
-            if len(spans) > most:
-                return spans, False
-        if closing:
-            return spans, True
-        opened = _after_break(data, after, end)
+            spans.append((opened, _before_break(data, opened, found)))
+        if closing or len(spans) > most:
+            return spans, closing
+        opened = _behind_break(data, behind, end)
         position = max(position, opened - 1)
     if opened >= 0:
         spans.append((opened, end))
@@ -54,19 +47,21 @@ def split(
 def guessed_boundary(data: bytes, start: int, end: int) -> bytes:
     """The boundary of a multipart that does not name the one it uses; empty where none is seen."""
     match = _GUESS.search(data, start, min(end, start + _GUESS_WITHIN))
-    return match[1] if match else b""
+    return match[1].rstrip() if match else b""
 
 
-def _before_break(data: bytes, found: int, opened: int) -> int:
+def _behind_blanks(data: bytes, position: int, end: int) -> int:
+    while position < end and data[position] in _BLANK:
+        position += 1
+    return position
+
+
+def _before_break(data: bytes, opened: int, found: int) -> int:
     """The line break before a delimiter is the delimiter's."""
-    if found - 1 >= opened and data[found - 1] in _BREAKS:
-        found -= 1
-        if data[found] == 0x0A and found - 1 >= opened and data[found - 1] == 0x0D:
-            found -= 1
-    return found
+    if data.endswith(b"\r\n", opened, found):
+        return found - 2
+    return max(opened, found - 1)
 
 
-def _after_break(data: bytes, position: int, end: int) -> int:
-    if data.startswith(b"\r\n", position, end):
-        return position + 2
-    return min(position + 1, end)
+def _behind_break(data: bytes, position: int, end: int) -> int:
+    return min(position + (2 if data.startswith(b"\r\n", position, end) else 1), end)

@@ -17,12 +17,12 @@ _WRAPPER: Final = "[fwd:"
 
 @cache
 def _leader() -> re.Pattern[str]:
-    """`Re:`, `AW: `, `Re[2]:`, `回复：` …, with blobs before them."""
+    """`Re:`, `AW :`, `Re[2]:` …, with blobs before them; the colon may be a wide one."""
     rows = resources.files(__package__).joinpath("subject_prefixes.tsv").read_text("utf-8").splitlines()
     words = {row.split("\t")[0].strip().lower() for row in rows if row.strip() and not row.startswith("#")}
     longest_first = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
     return re.compile(
-        rf"(?:\[[^\[\]]*\]\s*)*(?:{longest_first})\s*(?:\[[^\[\]]*\]|\(\d+\)|\d{{1,3}})?\s*[:：]\s*"
+        rf"(?:\[[^\[\]]*\]\s*)*(?:{longest_first})\s*(?:\[[^\[\]]*\]|\(\d+\)|\d{{1,3}})?\s*[:\uff1a]\s*"
     )
 
 

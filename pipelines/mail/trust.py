@@ -35,6 +35,7 @@ _RECEIVED: Final = re.compile(
     r"from \S{1,255}(?: \([^()]{0,500}\))? by inbound-smtp\.(?P<region>[a-z0-9-]{1,30})\.amazonaws\.com(?:\.cn)?"
     r"(?: with E?SMTPS? id <?(?P<id>[A-Za-z0-9-]{16,128})>?(?: for <?(?P<recipient>[^\s<>;]{1,320})>?)?)?"
 )
+_RECEIVED_CHARACTERS: Final = 4096
 _VALUE: Final = re.compile(r"[A-Z_]{1,20}")
 _ORIGINATOR: Final = "X-MAIL-MANAGER-ORIGINATOR-ORG"
 _ORIGINATOR_CHARACTERS: Final = 255
@@ -63,7 +64,8 @@ def stamp_of(headers: Headers) -> Stamp:
         return Stamp(envelope_from=_return_path(headers, names, len(names)))
     place = names.index("received")
     envelope_from = _return_path(headers, names, place)
-    match = _RECEIVED.match(headers.fields[place][1])
+    received = " ".join(headers.fields[place][1][:_RECEIVED_CHARACTERS].split())
+    match = _RECEIVED.match(received)
     if match is None or any(name not in _ABOVE for name in names[:place]):
         return Stamp(envelope_from=envelope_from)
     verdicts, results = _read_block(headers, names, place + 1)
@@ -71,7 +73,7 @@ def stamp_of(headers: Headers) -> Stamp:
         ses_id=match["id"] or "",
         region=match["region"],
         recipient=match["recipient"] or "",
-        time=millis_of(headers.fields[place][1].rpartition(";")[2]),
+        time=millis_of(received.rpartition(";")[2]),
         envelope_from=envelope_from,
         verdicts=verdicts,
         authentication_results=results,
