@@ -77,7 +77,7 @@ def answers(facts: Facts) -> str:
     if "message/disposition-notification" in (part.content_type for part in facts.mail.parts):
         return "disposition notification (RFC 8098)"
     for rule in table().header:
-        if rule.name in facts.fields:
+        if facts.has(rule.name):
             value = facts.first(rule.name).lower()
             if value.startswith(rule.values) if rule.values else value not in _OFF:
                 return f"{rule.name}: {value[:40]}".rstrip(": ")
@@ -90,7 +90,7 @@ def _by_subject(facts: Facts) -> str:
     subject = facts.subject.casefold()
     if found := _sure().match(subject):
         return f"subject: {found[0]}"
-    if facts.null_sender or facts.precedence or "x-auto-response-suppress" in facts.fields:
+    if facts.null_sender or facts.precedence or facts.has("x-auto-response-suppress"):
         if found := _likely().match(subject):
             return f"subject: {found[0]}"
         if facts.null_sender and not facts.daemon and facts.answers:
@@ -107,5 +107,5 @@ def automatic(facts: Facts) -> bool:
         or facts.daemon
         or facts.unattended
         or (facts.precedence in ("bulk", "junk") and not facts.listed)
-        or ("list-unsubscribe" in facts.fields and not facts.listed)
+        or (facts.has("list-unsubscribe") and not facts.listed)
     )

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pipelines.intake.addresses import bare
+from pipelines.mail.dates import millis_of
 from pipelines.mail.kinds.classification import status_in
-from pipelines.mail.kinds.dates import milliseconds
 from pipelines.mail.kinds.fields import Group, every, first, groups_of
 from pipelines.mail.kinds.rows import Report, Reports
 
@@ -84,7 +84,7 @@ def _report(group: Group) -> Report:
         status=status_of(first(group, "status"), reply),
         reply=reply,
         remote_mta=first(group, "remote-mta"),
-        time=milliseconds(first(group, "last-attempt-date")),
+        time=millis_of(first(group, "last-attempt-date")),
     )
 
 

@@ -1,4 +1,4 @@
-"""`Facts`: the header fields of a mail by name, and what several kinds ask of them."""
+"""`Facts`: what several kinds ask of a mail, found out once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from pipelines.intake import addresses
+from pipelines.mail.addresses import listed
 
 if TYPE_CHECKING:
     from pipelines.mail.notice import Notice
@@ -38,23 +38,30 @@ _DAEMONS: Final = frozenset(
     }
 )
 """Local parts that programs write bounces from (RFC 5321, 4.5.1 names Postmaster; the rest is practice)."""
+_PASSED_ON: Final = re.compile(
+    r"(?:re|fwd?|wg|aw|tr|rv|enc|i|vs|doorst|转发|轉寄|転送)[ \t]?[:\uff1a]", re.IGNORECASE
+)
 _COMMENT: Final = re.compile(r"\([^()]*\)")
 
 
 class Facts:
-    """Of one mail; looked up rather than searched, because a dozen questions are asked of forty fields."""
+    """Of one mail."""
 
     def __init__(self, mail: ParsedMail, notice: Notice | None) -> None:
         self.mail = mail
         self.notice = notice
-        self.fields: dict[str, list[str]] = {}
-        for name, value in mail.headers.fields:
-            self.fields.setdefault(name.lower(), []).append(value)
+
+    def has(self, *names: str) -> bool:
+        """Whether it has a field of one of these names."""
+        return any(self.mail.headers.all(name) for name in names)
 
     def first(self, name: str) -> str:
-        """The first value of a field, its name in lower case; stripped and cut to `VALUE`."""
-        values = self.fields.get(name)
-        return values[0][:VALUE].strip() if values else ""
+        """The first value of a field; stripped and cut to `VALUE`."""
+        return self.mail.headers.get(name)[:VALUE].strip()
+
+    def every(self, name: str) -> list[str]:
+        """All values of a field; each cut to `VALUE`."""
+        return [value[:VALUE].strip() for value in self.mail.headers.all(name)]
 
     def word(self, name: str) -> str:
         """The first word of a value in lower case, without comments and parameters (RFC 3834, section 5)."""
@@ -69,7 +76,7 @@ class Facts:
     @cached_property
     def sender(self) -> str:
         """The address of From in lower case."""
-        return addresses.bare(self.first("from")).lower()
+        return next(iter(listed(self.mail.headers, "from")), "").lower()
 
     @cached_property
     def daemon(self) -> bool:
@@ -87,10 +94,9 @@ class Facts:
     @cached_property
     def null_sender(self) -> bool:
         """Whether it came from nobody (`Return-Path: <>`, RFC 5321, 4.5.5): nothing may answer it."""
-        path = self.fields.get("return-path")
-        if path is None:
+        if not self.has("return-path"):
             return False
-        value = path[0].strip().lower()
+        value = self.first("return-path").lower()
         return value in ("", "<>") or "mailer-daemon" in value
 
     @cached_property
@@ -106,13 +112,24 @@ class Facts:
     @cached_property
     def listed(self) -> bool:
         """Whether it came through a mailing list: its header fields are then in part those of the list."""
-        return self.precedence == "list" or not {"list-id", "list-post"}.isdisjoint(self.fields)
+        return self.precedence == "list" or self.has("list-id", "list-post")
 
     @cached_property
     def unattended(self) -> bool:
         """Whether its From says that nobody reads answers."""
         local = self.sender.partition("@")[0]
         return local.replace("-", "").replace("_", "").replace(".", "").startswith(("noreply", "donotreply"))
+
+    @cached_property
+    def machine(self) -> bool:
+        """Whether a machine wrote it, as far as its header says outright."""
+        said = self.submitted not in ("", "no")
+        return said or self.daemon or self.null_sender or self.unattended or self.has("x-failed-recipients")
+
+    @cached_property
+    def passed_on(self) -> bool:
+        """Whether somebody sent on what he had received: its parts are then not its own."""
+        return not self.machine and _PASSED_ON.match(self.subject) is not None
 
     @cached_property
     def answers(self) -> bool:
@@ -122,8 +139,7 @@ class Facts:
     @cached_property
     def failed(self) -> list[str]:
         """`X-Failed-Recipients`: Exim's, Gmail's and Mail.ru's."""
-        values = self.fields.get("x-failed-recipients", [])
-        return [each for each in addresses.listed(value[:VALUE] for value in values) if "@" in each]
+        return listed(self.mail.headers, "x-failed-recipients")
 
     @cached_property
     def lines(self) -> list[str]:

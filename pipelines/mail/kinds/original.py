@@ -83,8 +83,4 @@ def original_of(facts: Facts, headers: Headers | None, named: Iterable[str] = ()
 def _of_envelope(facts: Facts) -> list[str]:
     """Whom the report was sent to: the sender address of the original, when SES or a custom MAIL FROM made it."""
     known = list(facts.notice.recipients) if facts.notice else []
-    return known + [
-        value[:VALUE]
-        for name in ("x-original-to", "delivered-to", "to")
-        for value in facts.fields.get(name, ())
-    ]
+    return known + [value for name in ("x-original-to", "delivered-to", "to") for value in facts.every(name)]

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from pipelines.intake import addresses
 from pipelines.intake.smtp_signals import is_reputation_signal
 from pipelines.mail.kinds.classification import classify
 from schemas.mail import Feedback
 
 if TYPE_CHECKING:
+    from pipelines.mail.addresses import Pseudonyms
     from pipelines.mail.kinds.original import Original
-    from pipelines.mail.kinds.people import People
-    from pipelines.mail.policy import MailPolicy
 
 MAX_ROWS: Final = 500
 """Rows of a mail: SES sends a message to 50 recipients at most, and a row of the topic must fit into a block."""
@@ -54,59 +52,50 @@ class Reports:
     reporting_mta: str = ""
 
 
-class Rows:
-    """Makes rows under a policy."""
+def rows_of_bounce(reports: Reports, original: Original, pseudonyms: Pseudonyms, time: int) -> list[Feedback]:
+    """A row a recipient, `MAX_ROWS` at most. `time`: that of the mail, where the report has none."""
+    rows: dict[tuple[str, str], Feedback] = {}
+    for report in reports.recipients[:MAX_ROWS]:
+        row = blank(report.address, original, pseudonyms)
+        reply = " ".join(report.reply.split())[:REPLY]
+        row["event_type"] = event = _EVENT.get(report.action, "Bounce")
+        row["action"] = report.action
+        row["status"] = report.status
+        row["smtp_reply"] = pseudonyms.redact(reply)
+        row["reporting_mta"] = reports.reporting_mta[:FIELD]
+        row["remote_mta_ip"] = ip_in(report.remote_mta) or ip_in(reply)
+        row["time"] = report.time or time
+        if event == "Bounce":
+            row["bounce_type"], row["bounce_subtype"] = classify(report.status, reply)
+        row["blocked"] = event != "Delivery" and reply != "" and is_reputation_signal(reply)
+        rows.setdefault((row["address"], event), row)
+    return list(rows.values())
 
-    def __init__(self, policy: MailPolicy, people: People) -> None:
-        self._plain = policy.pii == "plain"
-        self._people = people
 
-    def of_bounce(self, reports: Reports, original: Original, time: int) -> list[Feedback]:
-        """A row a recipient, `MAX_ROWS` at most. `time`: that of the mail, where the report has none."""
-        rows: dict[tuple[str, str], Feedback] = {}
-        for report in reports.recipients[:MAX_ROWS]:
-            row = self.blank(report.address, original)
-            reply = " ".join(report.reply.split())[:REPLY]
-            row["event_type"] = event = _EVENT.get(report.action, "Bounce")
-            row["action"] = report.action
-            row["status"] = report.status
-            row["smtp_reply"] = self._shown(reply)
-            row["reporting_mta"] = reports.reporting_mta[:FIELD]
-            row["remote_mta_ip"] = ip_in(report.remote_mta) or ip_in(reply)
-            row["time"] = report.time or time
-            if event == "Bounce":
-                row["bounce_type"], row["bounce_subtype"] = classify(report.status, reply)
-            row["blocked"] = event != "Delivery" and reply != "" and is_reputation_signal(reply)
-            rows.setdefault((row["address"], event), row)
-        return list(rows.values())
-
-    def blank(self, address: str, original: Original) -> Feedback:
-        """A row that says whom and which message, and nothing else. `address`: empty where nobody is named."""
-        person = self._people.recipient(address) if address else None
-        return Feedback(
-            event_type="",
-            ses_id=original.ses_id[:FIELD],
-            message_id=original.message_id[: 4 * FIELD],
-            address=person.address if person else "",
-            domain=person.domain[:FIELD] if person else "",
-            provider=person.provider if person else "",
-            reports_complaints=person.reports if person else False,
-            blocked=False,
-            bounce_type="",
-            bounce_subtype="",
-            complaint_type="",
-            action="",
-            status="",
-            smtp_reply="",
-            reporting_mta="",
-            remote_mta_ip="",
-            user_agent="",
-            source_ip="",
-            time=0,
-        )
-
-    def _shown(self, reply: str) -> str:
-        return reply if self._plain or "@" not in reply else addresses.redact(reply)
+def blank(address: str, original: Original, pseudonyms: Pseudonyms) -> Feedback:
+    """A row that says whom and which message, and nothing else. `address`: empty where nobody is named."""
+    person = pseudonyms.recipient(address)
+    return Feedback(
+        event_type="",
+        ses_id=original.ses_id[:FIELD],
+        message_id=original.message_id[: 4 * FIELD],
+        address=person.address,
+        domain=person.domain[:FIELD],
+        provider=person.provider,
+        reports_complaints=person.reports,
+        blocked=False,
+        bounce_type="",
+        bounce_subtype="",
+        complaint_type="",
+        action="",
+        status="",
+        smtp_reply="",
+        reporting_mta="",
+        remote_mta_ip="",
+        user_agent="",
+        source_ip="",
+        time=0,
+    )
 
 
 def ip_in(text: str) -> str:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipelines.mail.kinds import arf, automatic, dsn, journal, prose, unsubscribes
-from pipelines.mail.kinds.dates import milliseconds
+from pipelines.mail.addresses import Pseudonyms
+from pipelines.mail.conversations import conversations_of
+from pipelines.mail.kinds import arf, automatic, bounces, journal, unsubscribes
 from pipelines.mail.kinds.facts import Facts
 from pipelines.mail.kinds.kind import Kind
-from pipelines.mail.kinds.original import original_of, returned
-from pipelines.mail.kinds.people import Hashed
-from pipelines.mail.kinds.rows import MAX_ROWS, Report, Rows
-from pipelines.mail.parsed import Headers
+from pipelines.mail.reports import looks_like_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.mail.kinds.people import People
     from pipelines.mail.notice import Notice
     from pipelines.mail.parsed import ParsedMail
     from pipelines.mail.policy import MailPolicy
 
-    Teller = Callable[[Facts, Rows, MailPolicy], Kind | None]
+    Teller = Callable[[Facts, Pseudonyms, MailPolicy], Kind | None]
 
 
 def kind_of(
-    mail: ParsedMail, notice: Notice | None, policy: MailPolicy, people: People | None = None
+    mail: ParsedMail, notice: Notice | None, policy: MailPolicy, pseudonyms: Pseudonyms | None = None
 ) -> Kind:
     """Tell the kind of a mail, and read what it says as that.
 
@@ -33,76 +30,70 @@ def kind_of(
         mail: the mail.
         notice: what is known of it beside its bytes.
         policy: settings.
-        people: who writes addresses into rows; by default one made of `policy` for this mail.
+        pseudonyms: puts addresses into rows; by default one made of `policy` for this mail.
     """
     facts = Facts(mail, notice)
-    rows = Rows(policy, people or Hashed(policy))
+    pseudonyms = pseudonyms or Pseudonyms(policy)
     for teller in _TELLERS:
-        if kind := teller(facts, rows, policy):
+        if kind := teller(facts, pseudonyms, policy):
             return kind
-    return _of_people(facts)
+    return _of_people(facts, pseudonyms, policy)
 
 
-def _journal(facts: Facts, _rows: Rows, _policy: MailPolicy) -> Kind | None:
-    inner = journal.inner_of(facts)
-    return Kind("journal", "journal report", automatic=True, inner=inner) if inner else None
-
-
-def _status_report(facts: Facts, rows: Rows, _policy: MailPolicy) -> Kind | None:
-    part = dsn.status_part(facts)
-    if part is None:
+def _journal(facts: Facts, _pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind | None:
+    found = journal.journal_of(facts)
+    if found is None:
         return None
-    reports, named = dsn.reports_of(facts, part)
-    original = original_of(facts, returned(facts.mail), named)
-    feedback = rows.of_bounce(reports, original, milliseconds(facts.first("date")))
-    defects = ["too_many_recipients"] if len(reports.recipients) > MAX_ROWS else []
-    return Kind("bounce", reports.reason, automatic=True, feedback=feedback, defects=defects)
+    return Kind(
+        "journal",
+        found.reason,
+        automatic=True,
+        inner=found.inner,
+        envelope_from=found.sender,
+        recipients=found.recipients,
+    )
 
 
-def _feedback_report(facts: Facts, rows: Rows, _policy: MailPolicy) -> Kind | None:
-    part = arf.report_part(facts.mail)
-    if part is None:
-        return None
-    fields = arf.fields_of(part)
-    kind = arf.type_of(fields)
-    if kind == arf.FAILURE:
-        return Kind("dmarc", "authentication failure report", automatic=True)
-    original = original_of(facts, returned(facts.mail), arf.ids_in(fields))
-    row = arf.row_of(fields, original, rows, milliseconds(facts.first("date")))
-    return Kind("complaint", f"feedback report: {kind}"[:80], automatic=True, feedback=[row])
+def _report(facts: Facts, pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind | None:
+    """Of RFC 3464, RFC 5965, RFC 7489 or RFC 8460."""
+    kind = bounces.of_report(facts, pseudonyms) or arf.kind_of(facts, pseudonyms)
+    if kind or facts.passed_on or facts.answers:
+        return kind
+    form = looks_like_report(facts.mail)
+    return Kind(form, "a report is attached", automatic=True) if form else None
 
 
-def _prose(facts: Facts, rows: Rows, _policy: MailPolicy) -> Kind | None:
-    form = prose.form_of(facts)
-    if not form:
-        return None
-    headers = returned(facts.mail) or Headers(tuple(prose.headers_in(facts)))
-    original = original_of(facts, headers)
-    reports = prose.reports_of(facts, form)
-    if not reports.recipients and original.to:
-        reports.recipients.append(Report(original.to, "failed"))
-    feedback = rows.of_bounce(reports, original, milliseconds(facts.first("date")))
-    return Kind("bounce", reports.reason, automatic=True, feedback=feedback)
+def _prose(facts: Facts, pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind | None:
+    return bounces.of_prose(facts, pseudonyms)
 
 
-def _answer(facts: Facts, _rows: Rows, _policy: MailPolicy) -> Kind | None:
+def _answer(facts: Facts, _pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind | None:
     why = automatic.answers(facts)
-    return Kind("auto_reply", why, automatic=True) if why else None
+    if not why or unsubscribes.requested(facts):
+        return None
+    return Kind("auto_reply", why, automatic=True)
 
 
-def _request(facts: Facts, _rows: Rows, policy: MailPolicy) -> Kind | None:
+def _request(facts: Facts, _pseudonyms: Pseudonyms, policy: MailPolicy) -> Kind | None:
     why, what = unsubscribes.read(facts, policy)
     if not why:
         return None
     return Kind("unsubscribe", why, automatic=automatic.automatic(facts), unsubscribes=what)
 
 
-def _of_people(facts: Facts) -> Kind:
+def _of_people(facts: Facts, pseudonyms: Pseudonyms, policy: MailPolicy) -> Kind:
     """A reply, or anything else."""
-    machine = automatic.automatic(facts)
-    if not machine and (facts.answers):
+    if why := automatic.answers(facts):
+        return Kind("auto_reply", why, automatic=True)
+    if automatic.automatic(facts):
+        return Kind("other", "written by a machine", automatic=True)
+    if facts.answers:
         return Kind("reply", "In-Reply-To or References")
-    return Kind("other", "", automatic=machine)
+    if policy.conversations:
+        named = conversations_of(policy.conversations, unsubscribes.recipients_of(facts), pseudonyms)
+        if named:
+            return Kind("reply", "an address names the conversation")
+    return Kind("other", "")
 
 
-_TELLERS: Final[tuple[Teller, ...]] = (_journal, _status_report, _feedback_report, _prose, _answer, _request)
+_TELLERS: Final[tuple[Teller, ...]] = (_journal, _report, _prose, _answer, _request)
