@@ -27,12 +27,19 @@ def of_report(facts: Facts, pseudonyms: Pseudonyms) -> Kind | None:
         return None
     reports, named = dsn.reports_of(facts, part)
     if not any(report.address for report in reports.recipients):
-        said = prose.reports_of(facts, "") if facts.lines else Reports("")
-        reports.recipients = said.recipients or reports.recipients
+        _name(reports, prose.reports_of(facts, "").recipients)
     for report in reports.recipients:
         if not (code_in(report.reply) or status_in(report.reply)):
             _complete(report, facts)
     return _kind(facts, reports, original_of(facts, _returned(facts), named), pseudonyms)
+
+
+def _name(reports: Reports, said: list[Report]) -> None:
+    """Take the recipients from the text beside a report that names none."""
+    if len(said) == len(reports.recipients) == 1:
+        reports.recipients[0].address = said[0].address
+    elif said:
+        reports.recipients = said
 
 
 def of_prose(facts: Facts, pseudonyms: Pseudonyms) -> Kind | None:

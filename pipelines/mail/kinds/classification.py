@@ -16,6 +16,7 @@ import msgspec
 _LOOKED_AT: Final = 1_000
 _KEPT: Final = 8_192
 _STATUS: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
+_FAILED: Final = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 _CODE: Final = re.compile(r"(?<![\d.#])([245][0-5]\d)(?=[- ]|$)")
 
 
@@ -65,8 +66,8 @@ def _statuses() -> dict[str, tuple[str, str]]:
 
 
 def status_in(text: str) -> str:
-    """The first enhanced status code (RFC 3463) in a text; empty where there is none."""
-    found = _STATUS.search(text[:_LOOKED_AT])
+    """The first enhanced status code (RFC 3463) in a text, of a failure if there is one; empty: there is none."""
+    found = _FAILED.search(text[:_LOOKED_AT]) or _STATUS.search(text[:_LOOKED_AT])
     return found[1] if found else ""
 
 

@@ -30,7 +30,7 @@ _DAEMONS: Final = frozenset(
         "mailer",
         "postmaster",
         "mta-admin",
-        "postmast",
+        "post_master",
         "mail-delivery",
         "maildelivery",
         "mdaemon",
@@ -88,7 +88,7 @@ class Facts:
             or "mailer-daemon" in value
             or "mail delivery s" in value
             or local.startswith(("bounce", "postmaster"))
-            or (not self.sender and "delivery" in value)
+            or (not self.sender and ("delivery" in value or "<>" in value))
         )
 
     @cached_property

@@ -1,9 +1,9 @@
 """Journal reports: an envelope in text, and the mail that it is about attached.
 
-Exchange and Exchange Online (learn.microsoft.com/exchange/security-and-compliance/journaling/journaling, "Journal
-reports"): `X-MS-Journal-Report`, and lines `Sender:`, `Subject:`, `Message-Id:`, `To:`, `Cc:`, `Bcc:`, `Recipient:`, each
-of one address that may be followed by `, Expanded: list` or `, Forwarded: by`. Other journals, those that a rule of Mail
-Manager passes on among them, are told by the same layout where a machine wrote it.
+Exchange and Exchange Online (learn.microsoft.com/exchange/security-and-compliance/journaling/journaling) put
+`X-MS-Journal-Report` on them, and lines `Sender:`, `Subject:`, `Message-Id:`, `To:`, `Cc:`, `Bcc:`, `Recipient:` into
+them, each of one address that may be followed by `, Expanded: list` or `, Forwarded: by`. Other journals, those that a
+rule of Mail Manager passes on among them, are told by the same layout where a machine wrote it.
 """
 
 from __future__ import annotations

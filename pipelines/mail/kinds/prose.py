@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from pipelines.mail.addresses import listed
 from pipelines.mail.kinds import dsn
 from pipelines.mail.kinds.classification import status_in
 from pipelines.mail.kinds.rows import Report, Reports
@@ -16,7 +17,7 @@ from pipelines.mail.kinds.rows import Report, Reports
 if TYPE_CHECKING:
     from pipelines.mail.kinds.facts import Facts
 
-ADDRESS: Final = r"<?([^\s<>\",;:()\[\]@]{1,128}@[^\s<>\",;:()\[\]@]{0,254}[^\s<>\",;:()\[\]@.'])>?"
+ADDRESS: Final = r"<?([^\s<>\",;:()\[\]@]{1,128}@[A-Za-z0-9.-]{0,254}[A-Za-z0-9])>?"
 """Local parts longer than RFC 5321's 64 occur; what has no bound would cost its square."""
 _OPENS_WITHIN: Final = 120
 """Lines of a text in which its opening is looked for."""
@@ -29,7 +30,9 @@ _OWN_LINE: Final = re.compile(
     + ADDRESS
     + r"[\"']?(?=[\s:<(\[]|$)(.{0,500})"
 )
-_REST: Final = re.compile(r"\s*(?:<[^<>]{0,320}>)?\s*(?::|$|\(|\[|on [A-Z]|invalid|\.\.\. )", re.IGNORECASE)
+_REST: Final = re.compile(
+    r"\s*(?:<[^<>]{0,320}>)?\s*(?::|$|\(|\[|on [A-Z0-9]|invalid|\.\.\. )", re.IGNORECASE
+)
 _REPLY: Final = re.compile(r"(?:^|[\s:>(\"'])([245][0-5]\d(?:[- ]|:\s)(?=\S).{0,900})")
 _HEADER: Final = re.compile(
     r"(?:Received|Return-Path|DKIM-Signature|X-Received|MIME-Version|Message-ID): ?\S", re.IGNORECASE
@@ -102,7 +105,7 @@ def _compiled() -> _Compiled:
 
 def form_of(facts: Facts) -> str:
     """Which mail system's bounce a mail is; empty: it is none."""
-    if not (facts.daemon or facts.null_sender or facts.submitted not in ("", "no") or facts.failed):
+    if not facts.machine:
         return ""
     patterns = _compiled()
     for line in facts.lines[:_OPENS_WITHIN]:
@@ -179,10 +182,10 @@ def _fields_in(lines: list[str]) -> list[Report]:
 
 def _recipients_in(lines: list[str], facts: Facts) -> list[Report]:
     found = _on_own_lines(lines, facts) or _in_words(lines, facts)
-    known = {address.lower() for address in found}
-    for address in facts.failed:
-        if address.lower() not in known:
-            found[address] = -1
+    if failed := facts.failed:
+        # Whoever writes this field knows best; lines then only say what happened to whom.
+        places = {address.lower(): number for address, number in found.items()}
+        found = {address: places.get(address.lower(), -1) for address in failed}
     starts = sorted(number for number in found.values() if number >= 0)
     reports = []
     for address, number in found.items():
@@ -197,25 +200,26 @@ def _on_own_lines(lines: list[str], facts: Facts) -> dict[str, int]:
     for number, line in enumerate(lines):
         match = _OWN_LINE.match(line) if "@" in line else None
         if match and _REST.match(match[2]) and not _ours(match[1], facts):
-            found.setdefault(match[1].rstrip(".>"), number)
+            found.setdefault(match[1], number)
     return found
 
 
 def _in_words(lines: list[str], facts: Facts) -> dict[str, int]:
-    """Recipients that words name."""
+    """Recipients that words name, other than those to whom the bounce was sent."""
+    own = {address.lower() for address in listed(facts.mail.headers, "to")}
     for pattern in _compiled().recipients:
         found: dict[str, int] = {}
         for number, line in enumerate(lines):
             match = pattern.search(line) if "@" in line else None
-            if match and not _ours(match[1], facts):
-                found.setdefault(match[1].rstrip(".>"), number)
+            if match and not _ours(match[1], facts) and match[1].lower() not in own:
+                found.setdefault(match[1], number)
         if found:
             return found
     return {}
 
 
 def _ours(address: str, facts: Facts) -> bool:
-    """Whether it is the machine's own address, or whom the bounce was sent to."""
+    """Whether it is the machine's own address."""
     return address.lower() == facts.sender or address.lower().startswith("mailer-daemon@")
 
 
