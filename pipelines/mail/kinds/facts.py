@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import resources
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pipelines.mail.addresses import listed
 
@@ -20,28 +23,28 @@ LINES: Final = 1_500
 """Lines of a text that are looked at, and no more than `LINE` characters of each."""
 LINE: Final = 1_000
 
-_DAEMONS: Final = frozenset(
-    {
-        "mailer-daemon",
-        "mailerdaemon",
-        "mail-daemon",
-        "maildaemon",
-        "mailer_daemon",
-        "mailer",
-        "postmaster",
-        "mta-admin",
-        "post_master",
-        "mail-delivery",
-        "maildelivery",
-        "mdaemon",
-        "mmdf",
-    }
-)
-"""Local parts that programs write bounces from (RFC 5321, 4.5.1 names Postmaster; the rest is practice)."""
-_PASSED_ON: Final = re.compile(
-    r"(?:re|fwd?|wg|aw|tr|rv|enc|i|vs|doorst|转发|轉寄|転送)[ \t]?[:\uff1a]", re.IGNORECASE
-)
 _COMMENT: Final = re.compile(r"\([^()]*\)")
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`machines.toml`."""
+
+    daemons: frozenset[str]
+    daemons_within: tuple[str, ...]
+    daemons_begin: tuple[str, ...]
+    unattended: tuple[str, ...]
+    passed_on: frozenset[str]
+
+
+@cache
+def table() -> Table:
+    """The table.
+
+    Raises:
+        msgspec.ValidationError: if it has an unknown key or a wrong type.
+    """
+    data = resources.files("pipelines.mail.kinds").joinpath("machines.toml").read_bytes()
+    return msgspec.toml.decode(data, type=Table)
 
 
 class Facts:
@@ -81,14 +84,13 @@ class Facts:
     @cached_property
     def daemon(self) -> bool:
         """Whether its From is that of a program which reports on mail."""
-        value = self.first("from").lower()
+        rows, value = table(), self.first("from").lower()
         local = self.sender.partition("@")[0]
         return (
-            local in _DAEMONS
-            or "mailer-daemon" in value
-            or "mail delivery s" in value
-            or local.startswith(("bounce", "postmaster"))
-            or (not self.sender and ("delivery" in value or "<>" in value))
+            local in rows.daemons
+            or local.startswith(rows.daemons_begin)
+            or any(words in value for words in rows.daemons_within)
+            or (not self.sender and "<>" in value)
         )
 
     @cached_property
@@ -118,7 +120,7 @@ class Facts:
     def unattended(self) -> bool:
         """Whether its From says that nobody reads answers."""
         local = self.sender.partition("@")[0]
-        return local.replace("-", "").replace("_", "").replace(".", "").startswith(("noreply", "donotreply"))
+        return local.replace("-", "").replace("_", "").replace(".", "").startswith(table().unattended)
 
     @cached_property
     def machine(self) -> bool:
@@ -129,7 +131,8 @@ class Facts:
     @cached_property
     def passed_on(self) -> bool:
         """Whether somebody sent on what he had received: its parts are then not its own."""
-        return not self.machine and _PASSED_ON.match(self.subject) is not None
+        before, colon, _ = self.subject.replace("\uff1a", ":").partition(":")
+        return colon != "" and not self.machine and before.strip().lower() in table().passed_on
 
     @cached_property
     def answers(self) -> bool:
