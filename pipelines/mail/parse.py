@@ -32,7 +32,11 @@ _DEEP_CONTENT: Final = 1024 * 1024
 """Bytes of a part that nobody keeps, being deeper still."""
 _BEGINNING: Final = 64 * 1024
 _GENEROUS: Final = Limits(headers=_BEGINNING, header_bytes=_BEGINNING)
-_BOM: Final = b"\xef\xbb\xbf"
+_LEADING: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t\0]*")
+_SCANS: Final = 8
+"""Times the most bytes a mail may have: a large one is not nested as deep as a small one may be."""
+_FIELDS: Final = 10
+"""Times the most header fields of a part: those of all parts."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,9 @@ class _Section:
 class _Walk:
     limits: Limits
     parts: int = 0
+    fields: int = 0
+    scanned: int = 0
+    """Bytes that were searched for boundaries."""
     texts_left: int = TEXTS_BYTES
     stack: list[_Section] = field(default_factory=list)
     messages: list[ParsedMail] = field(default_factory=list)
@@ -94,10 +101,8 @@ def headers_of_beginning(raw: bytes | mmap.mmap) -> Headers:
 
 def leading(data: bytes) -> int:
     """Where the first header field begins: behind a byte order mark and empty lines."""
-    start = len(_BOM) if data.startswith(_BOM) else 0
-    while start < len(data) and data[start] in b"\r\n \t\0":
-        start += 1
-    return start
+    match = _LEADING.match(data)
+    return match.end() if match else 0
 
 
 def _blank(size: int) -> ParsedMail:
@@ -115,6 +120,11 @@ def _take(walk: _Walk, section: _Section) -> None:
     limits, owner = walk.limits, section.owner
     block = fields.header_block(section.data, section.start, section.end, limits)
     _flag(owner, *block.defects)
+    walk.fields += len(block.fields)
+    if walk.fields > limits.headers * _FIELDS:
+        raise MailRefused(
+            "too_many_headers", f"Its parts have more than {limits.headers * _FIELDS} header fields."
+        )
     if section.root:
         if not block.fields and section.nesting == 0:
             raise MailRefused("not_a_mail", "It does not begin with header fields.")
@@ -174,6 +184,9 @@ def _split(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity) 
     data, owner, limits = section.data, section.owner, walk.limits
     boundary = entity.parameters.get("boundary", "").encode(errors="replace").rstrip()
     room = limits.parts - walk.parts
+    walk.scanned += section.end - block.end
+    if walk.scanned > limits.size * _SCANS:
+        raise MailRefused("nested_too_deep", "For as large as it is, its parts are nested too deep.")
     spans: list[tuple[int, int]] = []
     closed = False
     if boundary:

@@ -11,13 +11,10 @@ from pipelines.mail.charsets import decode
 _HEADER: Final = struct.Struct("<IIII")
 _COMPRESSED: Final = 0x75465A4C
 _PLAIN: Final = 0x414C454D
-_DICTIONARY: Final = b"\r\n".join(
-    (
-        rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans Serif"
-        rb"SymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0",
-        rb"\par \pard\plain\f0\fs20\b\i\u\tab\tx",
-    )
-)
+_DICTIONARY: Final = (
+    rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans Serif"
+    rb"SymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0~\par \pard\plain\f0\fs20\b\i\u\tab\tx"
+).replace(b"~", b"\r\n")
 _WINDOW: Final = 4096
 _TOKEN: Final = re.compile(
     rb"\\([a-zA-Z]{1,32})(-?\d{1,10})? ?|\\'([0-9a-fA-F]{2})|\\([^a-zA-Z'])|([{}])|([^\\{}\r\n]+)|[\r\n]+|\\"

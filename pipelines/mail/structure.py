@@ -7,10 +7,15 @@ An enclosing multipart is split before those within it, so a delimiter that is m
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BREAKS: Final = frozenset(b"\r\n")
 _BLANK: Final = b" \t"
+_FALSE: Final = 100
+"""Lines that only look like a delimiter and cost a step of Python each; beyond, a pattern is compiled."""
 _GUESS: Final = re.compile(
     rb"(?:^|(?<=[\r\n]))--([^\r\n]{1,200})\r?[\r\n]Content-[A-Za-z-]{1,40}[ \t]{0,9}:", re.IGNORECASE
 )
@@ -21,27 +26,41 @@ def split(
     data: bytes, start: int, end: int, boundary: bytes, most: int
 ) -> tuple[list[tuple[int, int]], bool]:
     """Spans of the parts between delimiters, and whether the last one was closed; at most `most` + 1 of them."""
-    delimiter = b"--" + boundary
     spans: list[tuple[int, int]] = []
     opened = -1
-    position = start
-    while (found := data.find(delimiter, position, end)) >= 0:
-        position = found + len(delimiter)
-        if found > start and data[found - 1] not in _BREAKS:
-            continue
-        closing = data.startswith(b"--", position, end)
-        behind = _behind_blanks(data, position + 2 * closing, end)
-        if behind < end and data[behind] not in _BREAKS and not closing:
-            continue  # a longer boundary that begins like this one
+    for found, behind, closing in _delimiters(data, start, end, b"--" + boundary):
         if opened >= 0:
             spans.append((opened, _before_break(data, opened, found)))
         if closing or len(spans) > most:
             return spans, closing
         opened = _behind_break(data, behind, end)
-        position = max(position, opened - 1)
     if opened >= 0:
         spans.append((opened, end))
     return spans, False
+
+
+def _delimiters(data: bytes, start: int, end: int, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Where lines are delimiters, where these end, and whether they close."""
+    position, false = start, 0
+    while (found := data.find(delimiter, position, end)) >= 0:
+        position = found + len(delimiter)
+        closing = data.startswith(b"--", position, end)
+        behind = _behind_blanks(data, position + 2 * closing, end)
+        begins = found == start or data[found - 1] in _BREAKS
+        if begins and (closing or behind >= end or data[behind] in _BREAKS):
+            yield found, behind, closing
+        else:  # in the middle of a line, or a longer boundary that begins like this one
+            false += 1
+            if false > _FALSE:
+                yield from _searched(data, position, end, delimiter)
+                return
+
+
+def _searched(data: bytes, start: int, end: int, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
+    """As `_delimiters`, for data that is full of what looks like them."""
+    pattern = re.compile(rb"(?<=[\r\n])" + re.escape(delimiter) + rb"(?:(--)[ \t]*|[ \t]*(?=[\r\n]|\Z))")
+    for match in pattern.finditer(data, start, end):
+        yield match.start(), match.end(), match[1] is not None
 
 
 def guessed_boundary(data: bytes, start: int, end: int) -> bytes:

@@ -58,6 +58,10 @@ _INTERFACE: Final = 16
 """Bytes of the interface id that an object begins with."""
 
 
+_ATTRIBUTES: Final = 20_000
+"""Of a message, properties included: a real one has some hundred, and some for each file."""
+
+
 class _DamagedError(Exception):
     """It ends, or goes on, where it should not."""
 
@@ -73,10 +77,17 @@ class _File:
 @dataclass(slots=True)
 class _Message:
     codepage: str = "cp1252"
+    left: int = _ATTRIBUTES
     text: str = ""
     html: bytes = b""
     rich: bytes = b""
     files: list[_File] = field(default_factory=list)
+
+    def spend(self, count: int) -> None:
+        """Refuse to go on for ever."""
+        self.left -= count
+        if self.left < 0:
+            raise _DamagedError
 
 
 def is_tnef(part: Part) -> bool:
@@ -146,6 +157,7 @@ def _read(data: memoryview, most: int) -> tuple[_Message, bool]:
         return message, False
     try:
         for name, value in _attributes(data):
+            message.spend(1)
             _take(message, name, value, most)
     except (_DamagedError, struct.error):
         return message, False
@@ -167,7 +179,7 @@ def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 def _take(message: _Message, name: int, value: memoryview, most: int) -> None:
     if name == _CODEPAGE and len(value) >= _U32.size:
         message.codepage = f"cp{_U32.unpack_from(value)[0]}"
-    elif name == _BODY:
+    elif name == _BODY and not message.text:
         message.text = _narrow(value, message.codepage)
     elif name == _MAPI_PROPERTIES:
         _read_message(message, value)
@@ -182,11 +194,11 @@ def _take(message: _Message, name: int, value: memoryview, most: int) -> None:
         elif name == _ATTACH_TITLE:
             file.name = file.name or _narrow(value, message.codepage)
         elif name == _ATTACHMENT:
-            _read_file(file, value, message.codepage)
+            _read_file(file, value, message)
 
 
 def _read_message(message: _Message, value: memoryview) -> None:
-    for name, kind, data in _properties(value):
+    for name, kind, data in _properties(value, message):
         if name == _PR_INTERNET_CODEPAGE and len(data) >= _U32.size:
             message.codepage = f"cp{_U32.unpack_from(data)[0]}"
         elif name == _PR_BODY:
@@ -197,9 +209,9 @@ def _read_message(message: _Message, value: memoryview) -> None:
             message.rich = bytes(data)
 
 
-def _read_file(file: _File, value: memoryview, codepage: str) -> None:
-    short = ""
-    for name, kind, data in _properties(value):
+def _read_file(file: _File, value: memoryview, message: _Message) -> None:
+    short, codepage = "", message.codepage
+    for name, kind, data in _properties(value, message):
         if name == _PR_ATTACH_DATA:
             file.content = data[_INTERFACE:] if kind == _OBJECT else data
         elif name == _PR_ATTACH_LONG_FILENAME:
@@ -213,7 +225,7 @@ def _read_file(file: _File, value: memoryview, codepage: str) -> None:
     file.name = file.name or short
 
 
-def _properties(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+def _properties(data: memoryview, message: _Message) -> Iterator[tuple[int, int, memoryview]]:
     """Id, type and value of each property; of one with several values the first."""
     count = _U32.unpack_from(data)[0]
     place = 4
@@ -229,6 +241,7 @@ def _properties(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
         if kind & _SEVERAL or single in _VARIABLE:
             values = _U32.unpack_from(data, place)[0]
             place += 4
+        message.spend(1 + values)
         for number in range(values):
             if single in _VARIABLE:
                 length = _U32.unpack_from(data, place)[0]

@@ -13,9 +13,13 @@ from pipelines.mail.fields import base64_lenient
 
 _UU_BEGIN: Final = re.compile(rb"(?:^|(?<=[\r\n]))begin [0-7]{3,4} ([^\r\n]{1,255})\r?\n")
 _UU_END: Final = re.compile(rb"[\r\n]end[ \t]*(?=[\r\n]|$)")
-_BREAK: Final = re.compile(rb"\r\n?|\n")
+_UU_LINE: Final = re.compile(rb"[^\r\n]+")
+_LF: Final = re.compile(rb"\n")
+_BARE_CR: Final = re.compile(rb"\r(?!\n)")
+_QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*[\r\n]|[ \t]*\Z)")
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary"})
 _UU: Final = frozenset({"x-uuencode", "uuencode", "uue", "x-uue"})
+_PIECES: Final = 1_000
 _UU_FILES: Final = 100
 """In one text: each costs a search."""
 
@@ -27,21 +31,14 @@ def undone(data: memoryview, encoding: str) -> tuple[bytes, str]:
     if encoding == "base64":
         return _base64(data)
     if encoding == "quoted-printable":
-        raw = bytes(data)
-        if b"\r" in raw and b"\n" not in raw:
-            raw = raw.replace(b"\r", b"\n")  # the library knows LF and CRLF
-        return binascii.a2b_qp(raw), "qp_damaged" if _qp_damaged(raw) else ""
+        defect = "qp_damaged" if _QP_BROKEN.search(data) else ""
+        if _BARE_CR.search(data) and not _LF.search(data):
+            return binascii.a2b_qp(bytes(data).replace(b"\r", b"\n")), defect  # it knows LF and CRLF
+        return binascii.a2b_qp(data), defect
     if encoding in _UU:
         files = uu_files(bytes(data))
         return (files[0][1], "") if files else (bytes(data), "uuencode_damaged")
     return bytes(data), "transfer_encoding_unknown"
-
-
-_QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*$)")
-
-
-def _qp_damaged(raw: bytes) -> bool:
-    return _QP_BROKEN.search(raw) is not None
 
 
 def _base64(data: memoryview) -> tuple[bytes, str]:
@@ -60,7 +57,9 @@ def _base64(data: memoryview) -> tuple[bytes, str]:
 
 
 def _pieces(raw: bytes) -> bytes:
-    """Of base64 with padding in the middle: each stretch on its own."""
+    """Of base64 with padding in the middle: each stretch on its own, where there are a few."""
+    if raw.count(b"=") > _PIECES:
+        return base64_lenient(raw)
     return b"".join(base64_lenient(piece) for piece in re.split(rb"=+", raw) if piece.strip())
 
 
@@ -68,28 +67,29 @@ def uu_files(data: bytes) -> list[tuple[str, bytes]]:
     """Names and bytes of what is uuencoded in a text."""
     found: list[tuple[str, bytes]] = []
     position = 0
-    while len(found) < _UU_FILES and (begin := _UU_BEGIN.search(data, position)):
+    for _ in range(_UU_FILES):
+        begin = _UU_BEGIN.search(data, position)
+        if begin is None:
+            break
         end = _UU_END.search(data, begin.end() - 1)
         if end is None:
             break
         position = end.end()
-        content = _uu(data[begin.end() : end.start()])
-        if content:
+        if content := _uu(data, begin.end(), end.start()):
             found.append((begin[1].decode("utf-8", "replace").strip(), content))
     return found
 
 
-def _uu(body: bytes) -> bytes:
-    output: list[bytes] = []
-    for line in _BREAK.split(body):
-        if not line:
-            continue
+def _uu(data: bytes, start: int, end: int) -> bytes:
+    output = bytearray()
+    for match in _UU_LINE.finditer(data, start, end):
+        line = match.group()
         try:
-            output.append(binascii.a2b_uu(line))
+            output += binascii.a2b_uu(line)
         except binascii.Error:
             count = (((line[0] - 32) & 63) * 4 + 5) // 3  # encoders that pad wrongly: by its first character
             try:
-                output.append(binascii.a2b_uu(line[:count]))
+                output += binascii.a2b_uu(line[:count])
             except binascii.Error:
                 return b""
-    return b"".join(output)
+    return bytes(output)
