@@ -1,8 +1,8 @@
 -- Every copy of every mail received, merged by identity as in event_rows: every aggregate here ends the same whatever
--- the order and repetition of inserts. What belongs together is one value, an array of one tuple: of a bare tuple
--- ClickHouse merges each element by itself where a query names only that. What is known of a mail's thread comes into
--- the same rows, by way of thread_rows, so that no question about mails needs a join; until the mail itself has come,
--- such a row has no path and is no mail.
+-- the order and repetition of inserts. What is known of a mail's thread comes into the same rows, by way of
+-- thread_rows, so that no question about mails needs a join; until the mail itself has come, such a row is no mail.
+-- Its key has no order in time, for copies may differ in when they were received: small granules let indexes find the
+-- few rows that a question is about.
 CREATE TABLE IF NOT EXISTS mail_rows
 (
     mail_id                 FixedString(16),
@@ -17,9 +17,11 @@ CREATE TABLE IF NOT EXISTS mail_rows
     received                SimpleAggregateFunction(min, DateTime64(3, 'UTC'))
         DEFAULT if(received_time = toDateTime64(0, 3, 'UTC'), toDateTime64('2299-12-31', 3, 'UTC'), received_time)
         CODEC(ZSTD(1)),
-    -- Any kind beats 'other', which also is what a mail is that could not be read.
-    told                    SimpleAggregateFunction(max, Array(Tuple(sure Bool, kind String, reason String)))
-        DEFAULT [(kind NOT IN ('', 'other'), kind, kind_reason)] CODEC(ZSTD(1)),
+    -- 'other' is empty here, so that any kind beats it: it also is what a mail is that could not be read. The reason
+    -- has the kind before it, for it goes with it.
+    told                    SimpleAggregateFunction(max, LowCardinality(String)) DEFAULT if(kind = 'other', '', kind),
+    reason                  SimpleAggregateFunction(max, String)
+        DEFAULT concat(if(kind = 'other', '', kind), ':', kind_reason) CODEC(ZSTD(1)),
     message_id              SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
     ses_id                  SimpleAggregateFunction(max, String) CODEC(ZSTD(1)),
     account                 SimpleAggregateFunction(max, LowCardinality(String)),
@@ -66,21 +68,26 @@ CREATE TABLE IF NOT EXISTS mail_rows
     defects                 SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
     paths                   SimpleAggregateFunction(groupUniqArrayArray, Array(String)) DEFAULT [path],
     arrivals                SimpleAggregateFunction(groupUniqArrayArray, Array(Int64)) DEFAULT [arrival_id],
-    -- From thread_rows. '~' is greater than any id: no thread is known.
+    mail                    SimpleAggregateFunction(max, Bool) DEFAULT true,
+    -- From thread_rows. '~' is greater than any: none is known.
     thread_id               SimpleAggregateFunction(min, String) DEFAULT '~' CODEC(ZSTD(1)),
-    answer                  SimpleAggregateFunction(min, Array(Tuple(
-        rank Int32, message_id String, nameless Bool, campaign String, sent DateTime64(3, 'UTC'))))
-        DEFAULT [(65535, '', true, '', toDateTime64(0, 3, 'UTC'))] CODEC(ZSTD(1)),
+    answer                  SimpleAggregateFunction(min, String) DEFAULT '~' CODEC(ZSTD(1)),
+    answers                 String ALIAS substring(answer, 6, position(answer, '\0') - 6),
+    answered_campaign       String ALIAS substring(answer, position(answer, '\0') + 16),
+    answered_time           DateTime64(3, 'UTC')
+        ALIAS fromUnixTimestamp64Milli(toInt64OrZero(substring(answer, position(answer, '\0') + 1, 14)), 'UTC'),
     -- As in event_rows: what is replayed may be old, and new to the worker all the same.
     landed                  SimpleAggregateFunction(max, DateTime64(3, 'UTC')) DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
     INDEX mail_ids lower(hex(mail_id)) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX message_ids message_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX thread_ids thread_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX answered_ids answers TYPE bloom_filter(0.01) GRANULARITY 1,
     -- As the view `mails` has it.
     INDEX known_thread_ids if(thread_id = '~', '', thread_id) TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = AggregatingMergeTree
-ORDER BY mail_id;
+ORDER BY mail_id
+SETTINGS index_granularity = 512;
 
 -- What a thread wants to know of each message sent: of every Send event, whether anything answers it or not.
 CREATE TABLE IF NOT EXISTS outbound_rows
@@ -125,20 +132,28 @@ CREATE TABLE IF NOT EXISTS thread_rows
     time        SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
     kind        SimpleAggregateFunction(max, LowCardinality(String)),
     automatic   SimpleAggregateFunction(max, Bool),
-    -- nameless: of the same message, a campaign beats none.
-    answer      SimpleAggregateFunction(min, Array(Tuple(
-        rank Int32, message_id String, nameless Bool, campaign String, sent DateTime64(3, 'UTC'))))
-        DEFAULT [(rank, message_id, campaign = '', campaign, sent_time)] CODEC(ZSTD(1)),
+    -- One value, for it goes together: rank (5 digits), message_id, NUL, sent_time (14 digits of ms), 1 if
+    -- there is no campaign, else 0 (so that of the same message a campaign beats none), campaign.
+    answer      SimpleAggregateFunction(min, String)
+        DEFAULT concat(lpad(toString(rank), 5, '0'), message_id, '\0',
+            lpad(toString(greatest(toUnixTimestamp64Milli(sent_time), 0)), 14, '0'), toString(campaign = ''), campaign)
+        CODEC(ZSTD(1)),
+    answers     String ALIAS substring(answer, 6, position(answer, '\0') - 6),
+    answered_campaign  String ALIAS substring(answer, position(answer, '\0') + 16),
+    answered_time  DateTime64(3, 'UTC')
+        ALIAS fromUnixTimestamp64Milli(toInt64OrZero(substring(answer, position(answer, '\0') + 1, 14)), 'UTC'),
     INDEX thread_ids thread_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = AggregatingMergeTree
-ORDER BY member;
+ORDER BY member
+SETTINGS index_granularity = 512;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS mails_of_threads TO mail_rows AS
 SELECT
     toFixedString(unhex(substring(member, 4)), 16) AS mail_id,
     if(time = toDateTime64(0, 3, 'UTC'), toDateTime64('2299-12-31', 3, 'UTC'), time) AS received,
-    [(false, '', '')] AS told,
+    false AS mail,
+    '' AS reason,
     emptyArrayString() AS paths,
     emptyArrayInt64() AS arrivals,
     thread_id,
@@ -152,7 +167,7 @@ CREATE OR REPLACE VIEW mails AS
 SELECT
     lower(hex(r.mail_id)) AS mail_id,
     if(r.received = toDateTime64('2299-12-31', 3, 'UTC'), toDateTime64(0, 3, 'UTC'), r.received) AS received_time,
-    r.told[1].kind AS kind,
+    if(r.told = '', 'other', r.told) AS kind,
     r.message_id AS message_id,
     r.from_domain AS from_domain,
     r.tenant AS to_tenant,
@@ -167,13 +182,13 @@ SELECT
     r.recipients AS recipients,
     r.in_reply_to AS in_reply_to,
     r.references AS references,
-    r.answer[1].message_id AS answers,
-    r.answer[1].campaign AS campaign,
-    if(r.answer[1].message_id = '', NULL, r.answer[1].sent) AS answered_sent_time,
+    r.answers AS answers,
+    r.answered_campaign AS campaign,
+    if(r.answers = '', NULL, r.answered_time) AS answered_sent_time,
     r.conversations AS conversations,
     r.relay AS relay,
     r.originator_org AS originator_org,
-    r.told[1].reason AS kind_reason,
+    substring(r.reason, position(r.reason, ':') + 1) AS kind_reason,
     r.automatic AS automatic,
     r.feedback AS feedback,
     r.unsubscribes AS unsubscribes,
@@ -190,7 +205,7 @@ SELECT
     arraySort(r.paths) AS paths,
     length(r.arrivals) AS arrivals
 FROM mail_rows AS r FINAL
-WHERE notEmpty(r.paths);
+WHERE r.mail;
 
 -- One row per message that is in a thread: received (direction 'in') or sent ('out'). For 'in', message_id, campaign
 -- and sent_time are of the message of ours that it answers; for 'out' of itself.
@@ -199,16 +214,16 @@ SELECT
     m.thread_id AS thread_id,
     m.received AS time,
     'in' AS direction,
-    m.told[1].kind AS kind,
+    if(m.told = '', 'other', m.told) AS kind,
     m.automatic AS automatic,
     m.tenant AS tenant,
     m.subject AS subject,
-    m.answer[1].message_id AS message_id,
-    m.answer[1].campaign AS campaign,
-    m.answer[1].sent AS sent_time,
+    m.answers AS message_id,
+    m.answered_campaign AS campaign,
+    m.answered_time AS sent_time,
     concat('in:', lower(hex(m.mail_id))) AS member
 FROM mail_rows AS m FINAL
-WHERE m.thread_id != '~' AND notEmpty(m.paths)
+WHERE m.thread_id != '~' AND m.mail
 UNION ALL
 SELECT
     t.thread_id,
@@ -218,9 +233,9 @@ SELECT
     false,
     t.tenant,
     '',
-    t.answer[1].message_id,
-    t.answer[1].campaign,
-    t.answer[1].sent,
+    t.answers,
+    t.answered_campaign,
+    t.answered_time,
     t.member
 FROM thread_rows AS t FINAL
 WHERE startsWith(t.member, 'out:');

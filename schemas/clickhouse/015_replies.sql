@@ -95,15 +95,15 @@ FROM
         FROM
         (
             SELECT
-                answer[1].campaign AS campaign,
-                toDateTime64(intDiv(toUnixTimestamp64Milli(answer[1].sent), 3600000) * 3600, 0, 'UTC') AS hour,
-                answer[1].message_id AS message_id,
-                countIf(told[1].kind = 'reply' AND NOT automatic) AS replies,
-                minIf(greatest(toUnixTimestamp64Milli(received) - toUnixTimestamp64Milli(answer[1].sent), 0),
-                    told[1].kind = 'reply' AND NOT automatic) / 1000 AS waited,
-                countIf(told[1].kind = 'auto_reply') AS out_of_office
+                answered_campaign AS campaign,
+                toDateTime64(intDiv(toUnixTimestamp64Milli(answered_time), 3600000) * 3600, 0, 'UTC') AS hour,
+                answers AS message_id,
+                countIf(told = 'reply' AND NOT automatic) AS replies,
+                minIf(greatest(toUnixTimestamp64Milli(received) - toUnixTimestamp64Milli(answered_time), 0) / 1000,
+                    told = 'reply' AND NOT automatic) AS waited,
+                countIf(told = 'auto_reply') AS out_of_office
             FROM mail_rows FINAL
-            WHERE notEmpty(answer[1].campaign) AND notEmpty(paths)
+            WHERE answered_campaign != '' AND mail
             GROUP BY campaign, hour, message_id
         )
         GROUP BY campaign, hour
