@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connectors.notify.text import text
-from pipelines.alarms.rule_keys import LIMITED
+from pipelines.alarms.rule_keys import LIMITED, OWN_DIMENSIONS
 from pipelines.alarms.rules import OWN
 from pipelines.alarms.transition import evidence_of
 from schemas.alarms import RATE_SIGNALS
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.alarms.rules import Rule, Rules
     from schemas.alarms import Alarm
 
-_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min"}
+_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min", "dmarc_failure": " messages a day"}
 _SHARES: Final = frozenset(RATE_SIGNALS)
 _TIME: Final = "%Y-%m-%d %H:%M"
 _DIGITS: Final = 2
@@ -147,7 +147,7 @@ def _limit(rule: Rule, severity: str) -> str:
 
 
 def _mean(rule: Rule) -> str:
-    return "-" if rule.signal == "pipeline" else f"1 in {rule.mean_days:g} d"
+    return "-" if rule.signal in OWN_DIMENSIONS else f"1 in {rule.mean_days:g} d"
 
 
 def _particulars(rule: Rule) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from connectors.notify.page import Page
-from schemas.alarms import dedup_key
+from schemas.alarms import RATE_SIGNALS, dedup_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,10 +27,11 @@ _SIGNALS: Final = {
     "baseline_drift": "rate, against its own baseline,",
     "delivery_latency": "delivery latency",
     "traffic_stopped": "silence",
+    "dmarc_failure": "mail that fails DMARC,",
     "pipeline": "pipeline",
 }
-_SHARES: Final = frozenset(_SIGNALS) - {"delivery_latency", "traffic_stopped", "pipeline"}
-_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min"}
+_SHARES: Final = frozenset(RATE_SIGNALS)
+_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min", "dmarc_failure": " messages a day"}
 _DAY_H: Final = 24
 _YEAR_D: Final = 365
 _LONGEST_VALUE: Final = 120

@@ -18,7 +18,9 @@ class EventClock:
     Nothing ticks in a replay of old data: there the clock rests an hour after the newest cohort hour.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, live_ms: int = LIVE_MS) -> None:
+        """`live_ms`: how old data may be that are live."""
+        self._live_ms = live_ms
         self.now = 0
         """Event time, ms; 0: there are no data yet."""
         self.live = False
@@ -28,8 +30,8 @@ class EventClock:
         """There are data up to some cohort hour, at `wall` (ms). The clock never goes back."""
         end = (newest.hour + 3600) * 1000
         # Data that were live when they landed stay so, however long ago that is: the traffic may have stopped.
-        live_then = newest.landed * 1000 - end <= LIVE_MS
+        live_then = newest.landed * 1000 - end <= self._live_ms
         self.now = max(self.now, min(wall, end))
-        self.live = live_then or wall - self.now <= LIVE_MS
+        self.live = live_then or wall - self.now <= self._live_ms
         if self.live:
             self.now = max(self.now, wall)

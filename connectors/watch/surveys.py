@@ -6,9 +6,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from connectors.watch import asking
+from connectors.watch import asking, asking_reports
 from connectors.watch.clock import EventClock
 from connectors.watch.latencies import Latencies
+from connectors.watch.reports import FailingSources
 from connectors.watch.sends import Sends
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LATENCY: Final = "delivery_latency"
 STOPPED: Final = "traffic_stopped"
+DMARC: Final = "dmarc_failure"
+_REPORT_LIVE_MS: Final = 4 * 86_400_000
 _REFUSALS: Final = 10_000
 _Part = tuple["Rule", str]
 T = TypeVar("T")
@@ -53,9 +56,12 @@ class Surveys:
         self._clock = clock
         self._latencies: dict[_Part, Latencies] = {}
         self._sends: dict[_Part, Sends] = {}
+        self._failing: dict[_Part, FailingSources] = {}
         self._refused: int | None = None
         self._refusals: deque[tuple[int, int]] = deque(maxlen=_REFUSALS)
         self.event_clock = EventClock()
+        self.report_clock = EventClock(_REPORT_LIVE_MS)
+        """Of DMARC reports, which come days after the mail that they tell of."""
         self.answered = 0.0
         """When ClickHouse answered last, s; 0: never."""
 
@@ -70,9 +76,13 @@ class Surveys:
         newest = asking.newest(self._target, wall)
         self._heard()
         self._look_for_refused()
-        if newest is None:
-            return
-        self.event_clock.advance(newest, wall)
+        if newest is not None:
+            self.event_clock.advance(newest, wall)
+            self._look_at_events(rules, stopped)
+        self._look_at_reports(rules, wall, stopped)
+        self._say_left_out()
+
+    def _look_at_events(self, rules: Sequence[Rule], stopped: Callable[[], bool]) -> None:
         for latencies in _kept(self._latencies, rules, LATENCY, self._latencies_of):
             latencies.look(self._ledger, self.event_clock.now, stopped)
             self._heard()
@@ -82,7 +92,16 @@ class Surveys:
             if not suspended:
                 sends.look(self._ledger, int(self._clock() * 1000), stopped)
                 self._heard()
-        self._say_left_out()
+
+    def _look_at_reports(self, rules: Sequence[Rule], wall: int, stopped: Callable[[], bool]) -> None:
+        wanted = _kept(self._failing, rules, DMARC, self._failing_of)
+        newest = asking_reports.newest_report(self._target, wall) if wanted else None
+        if newest is None:
+            return
+        self.report_clock.advance(newest, wall)
+        for failing in wanted:
+            failing.look(self._ledger, self.report_clock.now, stopped)
+            self._heard()
 
     def refused_since(self, time: int) -> int:
         """Dead letters that the sink made in ClickHouse since `time` (ms)."""
@@ -103,11 +122,14 @@ class Surveys:
     def _sends_of(self, rule: Rule, dimension: str) -> Sends:
         return Sends(self._target, rule, dimension)
 
+    def _failing_of(self, rule: Rule, dimension: str) -> FailingSources:
+        return FailingSources(self._target, rule, dimension)
+
     def _say_left_out(self) -> None:
         left_out = sorted(
             {
                 f"rule {rule.name} has more {dimension} values than are looked at: name fewer in `values`"
-                for parts in (self._latencies, self._sends)
+                for parts in (self._latencies, self._sends, self._failing)
                 for (rule, dimension), part in parts.items()
                 if part.left_out
             }

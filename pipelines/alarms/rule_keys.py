@@ -8,8 +8,8 @@ from typing import Final
 from schemas.alarms import RATE_SIGNALS, SEVERITIES, SIGNALS
 
 DRIFT: Final = "baseline_drift"
-NO_MAIL_YET: Final = "dmarc_failure"
-"""A signal that is known, but of mail that nothing reads yet."""
+OWN_DIMENSIONS: Final = {"pipeline": "pipeline", "dmarc_failure": "dmarc_source"}
+"""Signals that are about values of no dimension of events: what that of their alarms is called."""
 
 SHARED: Final = (
     *("name", "signal", "enabled", "dimensions", "values", "except"),
@@ -70,6 +70,11 @@ OPTIONS: Final = {
         "least_expected": Number(0.01, 1e9),
         "silent_minutes": Number(1, 1440),
     },
+    "dmarc_failure": {
+        "messages": Number(1, 1e12, whole=True),
+        "new_days": Number(1, 365, whole=True),
+        "learn_days": Number(0, 365, whole=True),
+    },
     "pipeline": {
         "dead_letters": Number(1, 1e9, whole=True),
         "dead_letters_minutes": Number(1, 1440),
@@ -94,7 +99,7 @@ def keys_of(signal: str) -> tuple[str, ...]:
     else:
         own = ("severity",)
     found = (*SHARED, *own, *OPTIONS.get(signal, ()))
-    return tuple(key for key in found if key != "dimensions" or signal != "pipeline")
+    return tuple(key for key in found if key != "dimensions" or signal not in OWN_DIMENSIONS)
 
 
 EVERY: Final = tuple(dict.fromkeys(key for signal in SIGNALS for key in keys_of(signal)))

@@ -14,9 +14,9 @@ from pipelines.alarms.rule_keys import (
     EVERY,
     LIMITED,
     LIMITS,
-    NO_MAIL_YET,
     NUMBERS,
     OPTIONS,
+    OWN_DIMENSIONS,
     SECONDS,
     SHARE,
     keys_of,
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from pipelines.alarms.rules import Rules
 
-_PIPELINE: Final = "pipeline"
-"""The signal, and the dimension of its alarms, whose values are what is looked after."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SHARES: Final = tuple(signal for signal in RATE_SIGNALS if signal != DRIFT)
 
@@ -85,10 +83,6 @@ def _identity(table: Table, own: Rules | None) -> tuple[str, str]:
     signal = table.text("signal", known[name].signal if name in known else "")
     if not signal:
         raise _no_signal(table, name, known)
-    if signal == NO_MAIL_YET:
-        raise table.error(
-            "dmarc_failure wants DMARC reports, and inbound mail is not read yet: take the rule out", "signal"
-        )
     if signal not in SIGNALS:
         raise table.error(
             f"there is no signal {signal}{nearest(signal, SIGNALS)}; there are {', '.join(SIGNALS)}", "signal"
@@ -166,7 +160,7 @@ def _check_keys(table: Table, signal: str) -> None:
 def _dimensions(table: Table, base: Rule, signal: str) -> tuple[str, ...]:
     names = table.texts("dimensions", base.dimensions)
     if "dimensions" not in table.values:
-        return (_PIPELINE,) if signal == _PIPELINE else names
+        return (OWN_DIMENSIONS[signal],) if signal in OWN_DIMENSIONS else names
     if not names:
         raise table.error("dimensions is empty: name one, or set enabled = false", "dimensions")
     for name in names:

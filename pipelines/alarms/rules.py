@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.alarms.rule import Rule, Source
+from pipelines.alarms.rule_keys import OWN_DIMENSIONS
 from pipelines.alarms.rule_reading import read
 from pipelines.alarms.rule_table import RulesError, at
 from schemas.alarms import RATE_SIGNALS
@@ -25,7 +26,7 @@ OWN: Final = "defaults.toml"
 """The program's own rules, a file of this package."""
 _MOST_CACHED: Final = 200_000
 """Values of a dimension whose rules are remembered; full, it starts afresh."""
-_OF_EVENTS: Final = frozenset({"delivery_latency", "pipeline"})
+_OF_EVENTS: Final = frozenset({"delivery_latency", *OWN_DIMENSIONS})
 """Signals that need no counters of their dimension."""
 
 

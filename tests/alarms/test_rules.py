@@ -38,7 +38,7 @@ def test_the_limits_of_ses_and_gmail_are_the_programs_own() -> None:
     assert own.by_name["hard_bounce_rate"].limits == (("warning", 0.05), ("critical", 0.1))
     assert {rule.signal for rule in own.in_force} == set(SIGNALS)
     assert own.by_name["complaint_rate"].threshold == 8760
-    assert {each.name for each in own.surveyed} == {"delivery_latency", "traffic_stopped", "pipeline"}
+    assert {each.name for each in own.surveyed} == {"delivery_latency", "traffic_stopped", "dmarc_failure", "pipeline"}
     assert own.dimensions == ("account", "tenant", "campaign", "provider")
     assert [each.name for each in own.of("provider", "gmail")] == ["reputation_block"]
     assert own.of("outgoing_ip", "192.0.2.1") == ()
@@ -127,7 +127,8 @@ MISTAKES = [
     ("[[rule]]\n", 1, "a rule needs a signal"),
     ('[[rule]]\nname = "complaint"\n', 2, "did you mean complaint_rate?"),
     ('[[rule]]\n\nsignal = "complaints_rate"', 3, "did you mean complaint_rate?"),
-    ('[[rule]]\nsignal = "dmarc_failure"', 2, "inbound mail is not read yet"),
+    ('[[rule]]\nname = "dmarc_failure"\ndimensions = ["campaign"]', 3, "dimensions does nothing for dmarc_failure"),
+    ('[[rule]]\nname = "dmarc_failure"\nmessages = 0', 3, "messages"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = "a:b"', 3, "has a colon"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = "a b"', 3, "letters, digits"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = ""', 3, "name is empty"),
@@ -293,4 +294,4 @@ def test_whatever_a_file_says_it_is_understood_or_refused_with_a_line_of_it(
         assert 1 <= each.fast_hours <= each.slow_hours <= 336
         values = [limit for _, limit in each.limits]
         assert values == sorted(values)
-        assert bool(values) == (each.signal not in {"traffic_stopped", "pipeline"})
+        assert bool(values) == (each.signal not in {"traffic_stopped", "dmarc_failure", "pipeline"})
