@@ -11,7 +11,7 @@ KAFKA = $(BIN)/python tests/kafka_tier/apache_kafka.py
 UV_COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)
 
-.PHONY: help setup demo test test-kafka test-chaos test-differential bench bench-alarms lint lock clean
+.PHONY: help setup demo test test-kafka test-chaos test-differential bench bench-alarms compare-dmarc lint lock clean
 
 help: ## What there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(BENCH_READY) ## Events per second and core, beside Quix Streams
 bench-alarms: $(READY) ## How rarely alarms are wrong, how soon they are right (ARGS=--quick: in a minute)
 	$(BIN)/python bench/alarms.py $(ARGS)
 
+compare-dmarc: $(READY) .venv-parsedmarc/.ready ## What we read in DMARC and TLS reports, beside parsedmarc (ARGS=FOLDER)
+	$(BIN)/python bench/compare_dmarc.py $(ARGS)
+
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,7 +60,7 @@ lock: ## Pin every package again, with hashes (wants uv)
 	$(UV_COMPILE) --output-file deploy/requirements.lock
 
 clean: ## Remove what was made here
-	rm -rf .venv .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
+	rm -rf .venv .venv-bench .venv-parsedmarc build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
 
 # $(call environment,folder,lock)
 define environment
@@ -69,6 +72,12 @@ define environment
 	$(1)/bin/python $(PIP) install --quiet --no-deps -e .
 	@touch $(1)/.ready
 endef
+
+# Without what it depends on: its client of Kafka would be ours. See bench/dmarc_reference.py.
+.venv-parsedmarc/.ready: bench/parsedmarc.txt
+	$(PYTHON) -m venv .venv-parsedmarc
+	.venv-parsedmarc/bin/python $(PIP) install --quiet --no-deps -r bench/parsedmarc.txt
+	@touch $@
 
 $(READY): requirements.lock pyproject.toml
 	$(call environment,.venv,requirements.lock)

@@ -50,11 +50,14 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def value(self, *path: str) -> str:
-        """Text of the first element at a path, without white space around it; empty: there is none."""
+        """Text of the first element at a path, without white space around it; empty: there is none.
+
+        What holds elements is no text: where that comes of damage, the text would only be the beginning of one.
+        """
         node: Node | None = self
         for name in path:
             node = next((child for child in node.children if child.name == name), None) if node else None
-        return node.text.strip() if node else ""
+        return node.text.strip() if node and not node.children else ""
 
     def all(self, *path: str) -> list[Node]:
         """All elements at a path."""
