@@ -21,6 +21,8 @@ ADDRESS: Final = r"<?([^\s<>\",;:()\[\]@]{1,128}@[A-Za-z0-9.-]{0,254}[A-Za-z0-9]
 """Local parts longer than RFC 5321's 64 occur; what has no bound would cost its square."""
 _OPENS_WITHIN: Final = 120
 """Lines of a text in which its opening is looked for."""
+_ANY: Final = "other"
+"""The form of phrases that are no system's alone."""
 _SEGMENT: Final = 25
 """Lines after a recipient that may say what happened to it."""
 _LONGEST: Final = 6
@@ -28,7 +30,7 @@ _LONGEST: Final = 6
 _OWN_LINE: Final = re.compile(
     r"[ \t]*(?:(?:[*>]|--|>>>|[0-9]{1,3}[.)]) ?)?(?:To: ?)?[\"']?"
     + ADDRESS
-    + r"[\"']?(?=[\s:<(\[]|$)(.{0,500})"
+    + r"[\"']?(?=[\s:<(\[]|\.\.\. |$)(.{0,500})"
 )
 _REST: Final = re.compile(
     r"\s*(?:<[^<>]{0,320}>)?\s*(?::|$|\(|\[|on [A-Z0-9]|invalid|\.\.\. )", re.IGNORECASE
@@ -108,10 +110,15 @@ def form_of(facts: Facts) -> str:
     if not facts.machine:
         return ""
     patterns = _compiled()
+    found = ""
     for line in facts.lines[:_OPENS_WITHIN]:
         start = line.strip()
         if start and patterns.opening.match(start):
-            return next(name for name, pattern in patterns.forms if pattern.match(start))
+            found = next(name for name, pattern in patterns.forms if pattern.match(start))
+            if found != _ANY:
+                return found
+    if found:
+        return found
     if facts.failed:
         return "X-Failed-Recipients"
     if facts.daemon and patterns.subjects.search(facts.subject):
