@@ -53,7 +53,7 @@ def test_types(status: str, reply: str, expected: str) -> None:
 
 def test_the_table_speaks_ses() -> None:
     rows = table()
-    pairs = {(row.type, row.subtype) for row in (*rows.words, *rows.status)}
+    pairs = {(row.type, row.subtype) for row in rows.words} | {(row.type, row.subtype) for row in rows.status}
     assert pairs <= {
         ("Permanent", "General"),
         ("Permanent", "NoEmail"),
