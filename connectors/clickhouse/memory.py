@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
+from connectors.clickhouse import thread_memory
 from connectors.clickhouse.literals import text
 from connectors.clickhouse.recount import COUNTS_SOMETHING
 from connectors.clickhouse.sql import Target, run_sql
+from connectors.clickhouse.thread_memory import lines
 from schemas.alarms import RATE_SIGNALS
 from schemas.counters import COUNTERS, DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import polars as pl
     from numpy.typing import NDArray
+
+    from schemas.mail import InboundMail
 
 _HOUR_MS: Final = 3_600_000
 _HOUR: Final = f"toInt32(intDiv(toUnixTimestamp64Milli({{}}), {_HOUR_MS}))"
@@ -92,21 +97,31 @@ class ClickHouseMemory:
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         """The newest raw counters: see `Memory.counters`."""
         query = _COUNTERS.format(dimensions=self._dimensions, days=days)
-        for line in self._lines(query, "JSONEachRow"):
+        for line in lines(run_sql(query, "JSONEachRow", self._target)):
             dimension, value, hour, *counters = _ROW.decode(line).values()
             yield str(dimension), str(value), int(hour), tuple(int(each) for each in counters)
 
     def machines(self) -> Iterator[tuple[str, bytes]]:
         """The states of alarms: see `Memory.machines`."""
-        for line in self._lines(_MACHINES, "JSONCompactEachRow"):
+        for line in lines(run_sql(_MACHINES, "JSONCompactEachRow", self._target)):
             key, machine = _MACHINE.decode(line)
             yield key, bytes.fromhex(machine)
 
-    def _lines(self, query: str, form: str) -> Iterator[bytes]:
-        rest = b""
-        for piece in run_sql(query, form, self._target):
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from lines
+    def sent(self, days: int) -> Iterator[pl.DataFrame]:
+        """Messages sent: see `Memory.sent`."""
+        return thread_memory.sent(self._target, days)
+
+    def received(self, days: int) -> Iterator[InboundMail]:
+        """Mails received: see `Memory.received`."""
+        return thread_memory.received(self._target, days)
+
+    def members(self) -> Iterator[tuple[str, str, int, str]]:
+        """Members of threads: see `Memory.members`."""
+        return thread_memory.members(self._target)
+
+    def told(self) -> Iterator[bytes]:
+        """Events made of reports: see `Memory.told`."""
+        return thread_memory.told(self._target)
 
     def last_version(self) -> int:
         """The greatest version stored; 0 when there is none."""

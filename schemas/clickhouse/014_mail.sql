@@ -207,6 +207,29 @@ SELECT
 FROM mail_rows AS r FINAL
 WHERE r.mail;
 
+-- One row per message sent, as far as threads want to know of it.
+CREATE OR REPLACE VIEW outbound_messages AS
+SELECT
+    r.message_id AS message_id,
+    r.sent_time AS sent_time,
+    r.campaign AS campaign,
+    r.subject AS subject,
+    r.header_message_id AS header_message_id,
+    r.tenant AS tenant,
+    r.account AS account,
+    r.region AS region,
+    r.configuration_set AS configuration_set,
+    r.from_domain AS from_domain,
+    r.feedback_a AS feedback_a,
+    r.feedback_b AS feedback_b,
+    r.feedback_c AS feedback_c,
+    r.base_subject AS base_subject,
+    r.in_reply_to AS in_reply_to,
+    r.references AS references,
+    r.conversations AS conversations
+FROM outbound_rows AS r FINAL
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
 -- One row per message that is in a thread: received (direction 'in') or sent ('out'). For 'in', message_id, campaign
 -- and sent_time are of the message of ours that it answers; for 'out' of itself.
 CREATE OR REPLACE VIEW thread_members AS

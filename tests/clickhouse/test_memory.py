@@ -6,11 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from connectors.clickhouse.memory import ClickHouseMemory
 from connectors.clickhouse.sql import Through
+from pipelines.threads.facts import MAIL_COLUMNS
 from schemas import topics
+from schemas.mail import NO_RANK, OutboundMessage
 from schemas.partitioning import of_message
 
 if TYPE_CHECKING:
@@ -62,6 +65,72 @@ def test_an_event_of_the_future_says_nothing_of_how_far_the_stream_is(
     later = int(time.time() * 1000) + 1000 * HOUR_MS
     insert(topics.EVENTS, [event(1), event(2, event_time=later)])
     assert memory().watermark() == (SENT + 1000) // HOUR_MS
+
+
+def test_messages_and_mails_of_the_last_days_be_they_sent_then_or_stored(
+    memory: Any, client: Any, insert: Any
+) -> None:
+    long_ago, now = SENT, time.time_ns() // 1_000_000
+    message = {
+        "campaign": "spring",
+        "tenant": "acme",
+        "base_subject": "spring",
+        "references": ["a@b", 'c"\n'],
+    }
+    insert(
+        topics.OUTBOUND,
+        [
+            message | {"message_id": "old", "sent_time": long_ago},
+            message | {"message_id": "new", "sent_time": now, "subject": "Spring"},
+            message | {"message_id": "new", "sent_time": now},
+        ],
+    )
+    mail = {"kind": "reply", "verdicts": {}, "path": "s3", "message_id": "r@x", "in_reply_to": ["new"]}
+    feedback = {"event_type": "Bounce", "ses_id": "new", "blocked": True, "time": SENT + 7}
+    insert(
+        topics.INBOUND,
+        [
+            mail | {"mail_id": b"o" * 16, "received_time": long_ago},
+            mail | {"mail_id": b"n" * 16, "received_time": now, "feedback": [feedback], "arrival_id": 9},
+            mail | {"mail_id": b"n" * 16, "received_time": now, "arrival_id": -8, "path": "file"},
+        ],
+    )
+    frame = pl.concat(memory().sent(30)).sort("message_id")
+    assert frame["message_id"].to_list() == ["new", "old"]
+    assert frame["sent_time"].to_list() == [now, long_ago]
+    assert frame["references"].to_list() == [["a@b", 'c"\n']] * 2
+    assert frame["in_reply_to"].to_list() == [[], []]
+    assert frame.null_count().sum_horizontal().item() == 0
+    assert set(frame.columns) == set(OutboundMessage.__annotations__) - {"subject"}
+    new, old = sorted(memory().received(30), key=lambda row: row["mail_id"])
+    assert (new["mail_id"], new["received_time"], old["received_time"]) == (b"n" * 16, now, long_ago)
+    assert (new["path"], new["arrival_id"], new["in_reply_to"]) == ("file", -8, ["new"])
+    (said,) = new["feedback"]
+    assert (said["event_type"], said["blocked"], said["time"]) == ("Bounce", True, SENT + 7)
+    assert set(MAIL_COLUMNS) <= set(new)
+    for table in ("outbound_rows", "mail_rows"):  # as if it had been stored long ago
+        client.command(f"CREATE TABLE then_{table} AS {table}")
+        columns = "* EXCEPT landed, toDateTime64(0, 3, 'UTC') AS landed"
+        client.command(f"INSERT INTO then_{table} SELECT {columns} FROM {table} FINAL")
+        client.command(f"EXCHANGE TABLES then_{table} AND {table}")
+    assert [row["message_id"] for frame in memory().sent(30) for row in frame.to_dicts()] == ["new"]
+    assert [row["mail_id"] for row in memory().received(30)] == [b"n" * 16]
+
+
+def test_members_as_they_are_after_all_that_was_said_and_events_made_of_reports(
+    memory: Any, insert: Any, event: Any
+) -> None:
+    member = {"member": "in:1", "direction": "in", "time": SENT}
+    insert(topics.THREADS, [member | {"thread_id": "bb", "member": f"in:{1:032x}"}])
+    answer = {"rank": 3, "message_id": "m1", "campaign": "spring", "sent_time": SENT}
+    insert(topics.THREADS, [member | answer | {"thread_id": "aa", "member": f"in:{1:032x}"}])
+    insert(topics.THREADS, [member | {"thread_id": "aa", "member": "out:m1", "direction": "out"}])
+    assert sorted(memory().members()) == [
+        (f"in:{1:032x}", "aa", 3, "m1"),
+        ("out:m1", "aa", NO_RANK, ""),
+    ]
+    insert(topics.EVENTS, [event(1), event(2, origin="dsn"), event(2, origin="dsn"), event(3, origin="arf")])
+    assert sorted(memory().told()) == [number.to_bytes(16, "big") for number in (2, 3)]
 
 
 def test_counters_of_retained_days_and_counted_dimensions(memory: Any, insert: Any) -> None:

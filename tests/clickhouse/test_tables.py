@@ -118,6 +118,7 @@ def test_columns_lead_as_documented(client: Any) -> None:
         "campaign hour sends deliveries eligible complaints complaint_rate complaint_rate_low"
         " complaint_rate_high hard_bounces hard_bounce_rate soft_bounces opens clicks machine_opens"
         " unsubscribes replies gmail_fbl_spam_rate gmail_fbl_domain gmail_domain_spam_rate"
+        " reply_rate time_to_first_reply out_of_office out_of_office_rate"
     )
     assert columns("rates")[:3] == ["dimension", "value", "hour"]
     assert set(COUNTERS) <= set(columns("rates"))
