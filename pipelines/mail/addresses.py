@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mailparser.utils import get_addresses
 
 from pipelines.intake import addresses
-from pipelines.mail.limits import ADDRESSES, VALUE_CHARACTERS
+from pipelines.mail.limits import ADDRESS_CHARACTERS, ADDRESSES, VALUE_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pipelines.intake.providers import Directory
     from pipelines.mail.parsed import Headers
     from pipelines.mail.policy import MailPolicy
@@ -95,16 +93,16 @@ def listed(headers: Headers, *names: str) -> list[str]:
     return list(found)
 
 
-def of_value(value: str) -> Iterable[str]:
+def of_value(value: str) -> list[str]:
     """Bare addresses of a field's value."""
     match = _PLAIN.fullmatch(value)
     if match:
-        return (match[1] or match[2],)
+        return [match[1] or match[2]]
     if "@" not in value:
-        return ()
+        return []
     value = value[:VALUE_CHARACTERS]
-    if value.count(",") + value.count(";") >= ADDRESSES:
-        return _IN_TEXT.findall(value)[:ADDRESSES]
-    found = [address for _, address in get_addresses(value) if address]
+    found: list[str] = []
+    if value.count(",") + value.count(";") < ADDRESSES:
+        found = [address for _, address in get_addresses(value) if 0 < len(address) <= ADDRESS_CHARACTERS]
     # What the library finds ambiguous it leaves out; mail has to be from somebody all the same.
     return found or _IN_TEXT.findall(value)[:ADDRESSES]

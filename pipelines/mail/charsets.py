@@ -154,8 +154,14 @@ _PAGES: Final = frozenset(
     }
 )
 _PARTS: Final = frozenset({"2", "3", "4", "5", "6", "7", "8", "10", "13", "14", "15", "16"})
+_ONE_BYTE: Final = ("cp12", "iso8859", "koi8", "cp8", "cp4", "mac")
 _MULTIBYTE: Final = frozenset({"utf-8", "ascii"})
-_STATEFUL: Final = ("iso2022_jp_ext", "iso2022_jp_2004", "iso2022_jp_3")
+_ISO_2022_JP: Final = "iso2022_jp_ext"
+_DESIGNATION: Final = re.compile(rb"\x1b(?:(\$)\(?([@BDOPQ])|\(([BIJ]))")
+_DESIGNATIONS: Final = 10_000
+"""In a text: more are noise, and each costs a step."""
+_TO_HIGH: Final = bytes(code | 0x80 if 0x21 <= code <= 0x7E else code for code in range(256))  # noqa: PLR2004 - printable
+"""The same characters in the right half of the code table; line breaks stay."""
 _ESCAPES: Final = re.compile(rb"\x1b[$(]")
 
 
@@ -163,7 +169,7 @@ _ESCAPES: Final = re.compile(rb"\x1b[$(]")
 def codec_of(label: str) -> str:
     """Name of Python's codec; empty where the label means none."""
     name = label.strip(" \t\"'=<>;.").lower().partition("*")[0]
-    if known := _ALIASES.get(name):
+    if known := _ALIASES.get(name) or _ALIASES.get(name.replace("_", "-")):
         return known
     match = _NUMBERED.match(name)  # what is behind is noise: `windows-1252http-equiv`
     if match is None:
@@ -185,12 +191,39 @@ def decode(data: bytes, label: str, hint: str = "") -> tuple[str, str]:
     codec = codec_of(label)
     if not codec:
         return _guessed(data, hint), "charset_unknown"
-    for name in _STATEFUL if codec in _STATEFUL else (codec,):
-        try:
-            return _scalar(data.decode(name)), ""
-        except (UnicodeError, ValueError):
-            continue
+    if codec.startswith(_ONE_BYTE) and (text := _utf8(data)):
+        return text, "charset_wrong"  # letters of these do not make sound UTF-8 by chance
+    try:
+        return _scalar(data.decode(codec)), ""
+    except (UnicodeError, ValueError):
+        pass
+    if codec == _ISO_2022_JP:
+        text = _japanese(data)
+        return text, "charset_damaged" if "\ufffd" in text else ""
     return _mislabelled(data, codec, hint)
+
+
+def _japanese(data: bytes) -> str:
+    """ISO-2022-JP as it is written: with characters of vendors, katakana of half the width, bytes of Shift_JIS."""
+    if data.count(b"\x1b") > _DESIGNATIONS:
+        return _scalar(data.decode(_ISO_2022_JP, "replace"))
+    output: list[str] = []
+    place, codec, table = 0, "cp932", None
+    for match in _DESIGNATION.finditer(data):
+        output.append(data[place : match.start()].translate(table).decode(codec, "replace"))
+        place = match.end()
+        codec = "euc_jis_2004" if match[1] else "cp932"
+        table = _TO_HIGH if match[1] or match[3] == b"I" else None
+    output.append(data[place:].translate(table).decode(codec, "replace"))
+    return _scalar("".join(output))
+
+
+def _utf8(data: bytes) -> str:
+    """Empty where it is none, or nothing beyond ASCII."""
+    try:
+        return "" if data.isascii() else data.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _mislabelled(data: bytes, codec: str, hint: str) -> tuple[str, str]:
@@ -220,7 +253,7 @@ def _guessed(data: bytes, hint: str) -> str:
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return _scalar(data.decode("utf-16", "replace"))
     if _ESCAPES.search(data):
-        return _scalar(data.decode("iso2022_jp_ext", "replace"))
+        return _japanese(data)
     codec = codec_of(hint) if hint else ""
     if codec and codec not in _MULTIBYTE:
         text, fits = _lenient(data, codec)

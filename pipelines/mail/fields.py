@@ -17,15 +17,18 @@ from pipelines.mail.limits import VALUE_CHARACTERS, MailRefused
 if TYPE_CHECKING:
     from pipelines.mail.policy import Limits
 
-_SEPARATOR: Final = re.compile(rb"\n\r?\n")
-_CR_SEPARATOR: Final = re.compile(rb"\r\r")
+_SEPARATOR: Final = re.compile(rb"\n\r*\n")
+_CR_SEPARATOR: Final = re.compile(rb"\r\r(?!\r*\n)")
+_NO_HEADER: Final = re.compile(rb"\r?\n|\r(?!\n)")
+_BARE_CR: Final = re.compile(rb"\r(?!\n)")
+_BLANKS: Final = (b" ", b"\t")
 _FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _LEFTOVER: Final = re.compile(rb">?From ")
 _WORD: Final = re.compile(
     r"=\?(?P<charset>[^?\s]{1,64})\?(?P<encoding>[bBqQ])\?(?P<data>[^?]*(?:\?(?!=)[^?]*){0,3})\?="
 )
-_GAP: Final = re.compile(r"\s*")
 _HEX: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
+_FIRST: Final = re.compile(r"\s*([^;\s]+)\s*")
 _PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
 _EXTENDED: Final = re.compile(r"([^*]+)\*(?:(\d{1,3}))?(\*)?")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -41,40 +44,47 @@ class HeaderBlock:
     """Where the body begins."""
     defects: list[str] = field(default_factory=list)
 
+    @property
+    def eight_bits(self) -> bool:
+        """Whether it has bytes that are no ASCII."""
+        return not all(value.isascii() for _, value in self.fields)
+
 
 def header_block(data: bytes, start: int, end: int, limits: Limits) -> HeaderBlock:
     """Read the fields of what begins at `start`; raises `MailRefused` beyond the limits."""
-    block = HeaderBlock()
-    stop = min(end, start + limits.header_bytes + 4)
-    first_cr, first_lf = data.find(b"\r", start, stop), data.find(b"\n", start, stop)
-    bare_cr = first_cr >= 0 and (first_lf < 0 or first_cr + 1 < first_lf)
-    newline = b"\r" if bare_cr else b"\n"
-    if bare_cr:
-        block.defects.append("bare_cr_lines")
-    if data.startswith((b"\n", b"\r\n"), start):
-        block.end = start + (1 if data.startswith(b"\n", start) else 2)
+    block = HeaderBlock(end=end)
+    if empty := _NO_HEADER.match(data, start, end):
+        block.end = empty.end()
         return block
-    found = (_CR_SEPARATOR if bare_cr else _SEPARATOR).search(data, start, stop)
-    if found:
+    stop = min(end, start + limits.header_bytes + 4)
+    if found := _separator(data, start, stop):
         block.end, stop = found.end(), found.start()
     elif stop < end:
-        raise MailRefused(
-            "too_many_header_bytes",
-            f"Its header is longer than the {limits.header_bytes} bytes that are read.",
-        )
-    else:
-        block.end = end
-    _read_lines(block, data[start:stop], newline, start, limits)
+        detail = f"Its header is longer than the {limits.header_bytes} bytes that are read."
+        raise MailRefused("too_many_header_bytes", detail)
+    header = data[start:stop]
+    if b"\r" in header and _BARE_CR.search(header):
+        header = _BARE_CR.sub(b"\n", header)
+        block.defects.append("bare_cr_lines")
+    _read_lines(block, header, start, limits)
     return block
 
 
-def _read_lines(block: HeaderBlock, header: bytes, newline: bytes, start: int, limits: Limits) -> None:
+def _separator(data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
+    """The empty line; in a mail of bare CRs that before anything else."""
+    first_lf = data.find(b"\n", start, stop)
+    until = stop if first_lf < 0 else first_lf
+    if data.find(b"\r", start, until - 1) >= 0 and (found := _CR_SEPARATOR.search(data, start, until)):
+        return found
+    return _SEPARATOR.search(data, start, stop)
+
+
+def _read_lines(block: HeaderBlock, header: bytes, start: int, limits: Limits) -> None:
     fields = block.fields
     name = ""
     pieces: list[bytes] = []
-    lines = header.replace(b"\r\n", b"\n").split(newline)
-    for number, line in enumerate(lines):
-        if line[:1] in (b" ", b"\t") and name:
+    for number, line in enumerate(header.replace(b"\r\n", b"\n").split(b"\n")):
+        if line[:1] in _BLANKS and name:
             pieces.append(line)
             continue
         match = _FIELD.match(line)
@@ -89,17 +99,17 @@ def _read_lines(block: HeaderBlock, header: bytes, newline: bytes, start: int, l
         elif _LEFTOVER.match(line):
             block.defects.append("mbox_line")
         elif line.strip():
-            block.end = start + _line_start(header, newline, number)
+            block.end = start + _line_start(header, number)
             block.defects.append("header_without_end" if name else "no_header")
             break
     if name:
         fields.append((name, b"".join(pieces)))
 
 
-def _line_start(header: bytes, newline: bytes, number: int) -> int:
+def _line_start(header: bytes, number: int) -> int:
     place = 0
     for _ in range(number):
-        place = header.index(newline, place) + 1
+        place = header.index(b"\n", place) + 1
     return place
 
 
@@ -176,10 +186,11 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
     With the continuations and charsets of RFC 2231, and encoded words where they do not belong but are.
     """
     value = value[:VALUE_CHARACTERS]
-    first, _, rest = value.partition(";")
+    first = _FIRST.match(value)
+    rest = value[first.end() :] if first else value
     found: dict[str, str] = {}
     pieces: dict[str, dict[int, tuple[str, bool]]] = {}
-    for match in _PARAMETER.finditer(";" + rest):
+    for match in _PARAMETER.finditer(rest if rest.startswith(";") else ";" + rest):
         name = match[1].lower()
         text = match[2].replace("\\", "") if match[2] is not None else match[3].strip()
         extended = _EXTENDED.fullmatch(name) if "*" in name else None
@@ -190,7 +201,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
             pieces.setdefault(extended[1], {})[int(extended[2] or 0)] = (text, encoded)
     for name, numbered in pieces.items():
         found[name] = _joined(numbered)
-    return first.strip().lower(), found
+    return first[1].lower() if first else "", found
 
 
 def _joined(numbered: dict[int, tuple[str, bool]]) -> str:

@@ -10,12 +10,14 @@ from pipelines.mail.limits import VALUE_CHARACTERS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-_BRACKETED: Final = re.compile(r"<([^<>]{1,998})>")
+_BRACKETED: Final = re.compile(r"<([^<>]{1,500})>")
 _BARE: Final = re.compile(r"[^\s<>()\[\]\",;:\\@]{1,500}@[^\s<>()\",;\\@]{1,500}")
 _SPACE: Final = re.compile(r"\s+")
 _CHARACTERS: Final = 998
 _MOST: Final = 500
-"""Ids that are kept of a field: the first and the last half of them."""
+"""Ids that are kept: the first and the last half of them."""
+_MOST_LONG: Final = 100
+"""Where they are long: a row has to fit into a Kafka record."""
 
 
 def of_values(values: Iterable[str], addresses: Collection[str] = ()) -> list[str]:
@@ -30,9 +32,8 @@ def of_values(values: Iterable[str], addresses: Collection[str] = ()) -> list[st
             if name.lower() not in addresses:
                 found.setdefault(name)
     names = list(found)
-    if len(names) > _MOST:
-        names = names[: _MOST // 2] + names[-_MOST // 2 :]
-    return names
+    most = _MOST if sum(map(len, names)) <= VALUE_CHARACTERS else _MOST_LONG
+    return names if len(names) <= most else names[: most // 2] + names[-most // 2 :]
 
 
 def own(value: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.mail import body, fields, structure, tnef, transfer
 from pipelines.mail.charsets import decode
+from pipelines.mail.entity import Entity, headers_of
 from pipelines.mail.limits import DEFECTS, TEXT_BYTES, TEXTS_BYTES, MailRefused
 from pipelines.mail.parsed import Headers, ParsedMail, Part
 from pipelines.mail.policy import Limits
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _MESSAGES: Final = frozenset(
     {"message/rfc822", "message/global", "message/news", "text/rfc822-headers", "message/global-headers"}
 )
-_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,127}/[!#$%&'*+.^_`|~0-9a-z-]{1,127}")
 _SPLIT_ENCODINGS: Final = frozenset({"base64", "quoted-printable"})
 _COPIED_NESTING: Final = 1
 """Bytes of messages in the message itself, and in a journaled one, are kept; deeper ones only taken apart."""
@@ -66,6 +66,12 @@ class _Walk:
     stack: list[_Section] = field(default_factory=list)
     messages: list[ParsedMail] = field(default_factory=list)
 
+    def count(self, parts: int) -> None:
+        """Parts more, if there may be."""
+        self.parts += parts
+        if self.parts > self.limits.parts:
+            raise MailRefused("too_many_parts", f"It has more than {self.limits.parts} parts.")
+
 
 def parse(raw: bytes | mmap.mmap, limits: Limits) -> ParsedMail:
     """Take a message apart.
@@ -96,7 +102,7 @@ def headers_of_beginning(raw: bytes | mmap.mmap) -> Headers:
     data = bytes(raw[:_BEGINNING])
     if len(raw) > _BEGINNING:
         data = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
-    return headers_of(fields.header_block(data, leading(data), len(data), _GENEROUS))
+    return headers_of(fields.header_block(data, leading(data), len(data), _GENEROUS), data)
 
 
 def leading(data: bytes) -> int:
@@ -128,8 +134,10 @@ def _take(walk: _Walk, section: _Section) -> None:
     if section.root:
         if not block.fields and section.nesting == 0:
             raise MailRefused("not_a_mail", "It does not begin with header fields.")
-        owner.headers = headers_of(block)
-    entity = _Entity(block, section.usual_type)
+        owner.headers = headers_of(block, section.data)
+        if block.eight_bits:
+            _flag(owner, "header_8bit")
+    entity = Entity(block, section.usual_type)
     _flag(owner, entity.defect)
     if section.root:
         owner.content_type, owner.parameters = entity.content_type, entity.parameters
@@ -140,72 +148,23 @@ def _take(walk: _Walk, section: _Section) -> None:
     _leaf(walk, section, block, entity)
 
 
-def headers_of(block: HeaderBlock) -> Headers:
-    """Fields with their values decoded."""
-    hint = ""
-    for name, value in block.fields:
-        if name.lower() == "content-type" and b"charset" in value.lower():
-            hint = fields.parameters(fields.raw_text(value))[1].get("charset", "")
-    raw = tuple(fields.raw_text(value, hint) for _, value in block.fields)
-    return Headers(
-        tuple((name, fields.decoded(text)) for (name, _), text in zip(block.fields, raw, strict=True)), raw
-    )
-
-
-class _Entity:
-    """What a header says of the body under it (RFC 2045, RFC 2183)."""
-
-    __slots__ = ("content_id", "content_type", "defect", "disposition", "encoding", "filename", "parameters")
-
-    def __init__(self, block: HeaderBlock, usual_type: str) -> None:
-        found: dict[str, str] = {}
-        for name, value in block.fields:
-            if name[0] in "Cc" and (lower := name.lower()).startswith("content-") and lower not in found:
-                found[lower] = fields.raw_text(value)
-        self.defect = ""
-        self.content_type = usual_type
-        self.parameters: dict[str, str] = {}
-        if given := found.get("content-type"):
-            self.content_type, self.parameters = fields.parameters(given)
-            if not _TYPE.fullmatch(self.content_type):
-                self.content_type, self.defect = "text/plain", "content_type_invalid"
-        self.encoding = found.get("content-transfer-encoding", "").partition(";")[0].strip(" \"'").lower()
-        disposition, more = fields.parameters(found.get("content-disposition", ""))
-        self.disposition = (
-            disposition if disposition in ("inline", "attachment", "") else "attachment"
-        )  # RFC 2183, 2.8: unknown ones are attachments
-        name = more.get("filename") or self.parameters.get("name") or ""
-        self.filename = body.file_name(name)
-        self.content_id = found.get("content-id", "").strip().strip("<>")
-
-
-def _split(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity) -> bool:
+def _split(walk: _Walk, section: _Section, block: HeaderBlock, entity: Entity) -> bool:
     """Put the parts of a multipart on the stack; False where there are none to be found."""
-    data, owner, limits = section.data, section.owner, walk.limits
-    boundary = entity.parameters.get("boundary", "").encode(errors="replace").rstrip()
-    room = limits.parts - walk.parts
     walk.scanned += section.end - block.end
-    if walk.scanned > limits.size * _SCANS:
+    if walk.scanned > walk.limits.size * _SCANS:
         raise MailRefused("nested_too_deep", "For as large as it is, its parts are nested too deep.")
-    spans: list[tuple[int, int]] = []
-    closed = False
-    if boundary:
-        spans, closed = structure.split(data, block.end, section.end, boundary, room)
-    if not spans:
-        boundary = structure.guessed_boundary(data, block.end, section.end)
-        if boundary:
-            spans, closed = structure.split(data, block.end, section.end, boundary, room)
-        _flag(owner, "boundary_guessed" if spans else "boundary_missing")
+    data, owner = section.data, section.owner
+    room = walk.limits.parts - walk.parts
+    spans, defects = structure.parts_of(data, block.end, section.end, entity.boundary, room)
+    if "boundary_missing" in defects and entity.encoding in _SPLIT_ENCODINGS:
+        data, _ = transfer.undone(memoryview(data)[block.end : section.end], entity.encoding)
+        spans, defects = structure.parts_of(data, 0, len(data), entity.boundary, room)
+        _flag(owner, "multipart_encoded")
+    _flag(owner, *defects)
     if not spans:
         return False
-    if not closed:
-        _flag(owner, "multipart_unclosed")
-    if len(spans) > room:
-        raise MailRefused("too_many_parts", f"It has more than {limits.parts} parts.")
-    walk.parts += len(spans)
+    walk.count(len(spans))
     _deeper(walk, section)
-    if entity.encoding in _SPLIT_ENCODINGS:
-        _flag(owner, "multipart_encoded")
     usual = "message/rfc822" if entity.content_type == "multipart/digest" else "text/plain"
     for start, end in reversed(spans):
         walk.stack.append(
@@ -219,7 +178,7 @@ def _deeper(walk: _Walk, section: _Section) -> None:
         raise MailRefused("nested_too_deep", f"Its parts are nested more than {walk.limits.depth} deep.")
 
 
-def _leaf(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity) -> None:
+def _leaf(walk: _Walk, section: _Section, block: HeaderBlock, entity: Entity) -> None:
     owner = section.owner
     part = Part(
         content_type=entity.content_type,
@@ -231,7 +190,7 @@ def _leaf(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity) -
     )
     owner.parts.append(part)
     if section.root:
-        walk.parts += 1
+        walk.count(1)
     if part.content_type in _MESSAGES:
         _message(walk, section, block, entity, part)
         return
@@ -245,7 +204,7 @@ def _leaf(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity) -
         _read_text(walk, owner, part)
     elif tnef.is_tnef(part):
         found, defects = tnef.opened(part, walk.limits, walk.limits.parts - walk.parts)
-        walk.parts += len(found)
+        walk.count(len(found))
         owner.parts += found
         _flag(owner, *defects)
 
@@ -262,21 +221,27 @@ def _read_text(walk: _Walk, owner: ParsedMail, part: Part) -> None:
     if "\0" in part.text:
         part.text = part.text.replace("\0", "")
         _flag(owner, "nul_bytes")
-    if part.content_type == "text/plain" and "\nbegin " in "\n" + part.text[:TEXT_BYTES]:
-        for name, data in transfer.uu_files(part.content):
-            owner.parts.append(
-                Part(
-                    content_type="application/octet-stream",
-                    disposition="attachment",
-                    filename=body.file_name(name),
-                    depth=part.depth,
-                    content=data,
-                )
+    if part.content_type == "text/plain" and "begin " in part.text:
+        _take_uu(walk, owner, part)
+
+
+def _take_uu(walk: _Walk, owner: ParsedMail, part: Part) -> None:
+    """Files that are uuencoded in a text."""
+    for name, data in transfer.uu_files(part.content):
+        walk.count(1)
+        _flag(owner, "uuencoded")
+        owner.parts.append(
+            Part(
+                content_type="application/octet-stream",
+                disposition="attachment",
+                filename=body.file_name(name),
+                depth=part.depth,
+                content=data,
             )
-            _flag(owner, "uuencoded")
+        )
 
 
-def _message(walk: _Walk, section: _Section, block: HeaderBlock, entity: _Entity, part: Part) -> None:
+def _message(walk: _Walk, section: _Section, block: HeaderBlock, entity: Entity, part: Part) -> None:
     """A message in the message goes on the stack; its bytes are copied for the outermost only."""
     _deeper(walk, section)
     data, start, end = section.data, block.end, section.end

@@ -12,6 +12,7 @@ from pipelines.mail.body import is_attachment
 from pipelines.mail.conversations import conversations_of
 from pipelines.mail.dates import millis_of
 from pipelines.mail.identity import mail_id
+from pipelines.mail.limits import ADDRESS_CHARACTERS
 from pipelines.mail.outcome import Content
 from pipelines.mail.subject import base_subject
 from pipelines.mail.tenants import tenant_of
@@ -66,7 +67,7 @@ def row_of(
     notice = came.notice
     stamp = trust.stamp_of(outer)
     ses_id = notice.ses_id or stamp.ses_id
-    envelope_from = notice.envelope_from or stamp.envelope_from or ""
+    envelope_from = (notice.envelope_from or stamp.envelope_from or "")[:ADDRESS_CHARACTERS]
     senders = addresses.listed(shown, "From") or addresses.listed(shown, "Sender")
     sender = pseudonyms.recipient(senders[0] if senders else "")
     receivers = addresses.listed(shown, *_RECEIVERS)
@@ -99,7 +100,9 @@ def row_of(
         references=ids.of_values(shown.all("References"), lowered),
         conversations=conversations_of(policy.conversations, everybody, pseudonyms),
         verdicts=trust.filled(notice.verdicts, stamp.verdicts),
-        authentication_results=[value[:_RESULTS] for value in stamp.authentication_results],
+        authentication_results=[
+            pseudonyms.redact(value[:_RESULTS]) for value in stamp.authentication_results
+        ],
         relay=relay,
         originator_org=organisation,
         attachments=[],

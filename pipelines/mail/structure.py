@@ -22,10 +22,25 @@ _GUESS: Final = re.compile(
 _GUESS_WITHIN: Final = 64 * 1024
 
 
-def split(
+def parts_of(
+    data: bytes, start: int, end: int, boundary: bytes, most: int
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Spans of the parts, at most `most` + 1 of them; and what is wrong with the delimiters, in a word each."""
+    spans, closed = _split(data, start, end, boundary, most) if boundary else ([], False)
+    defects: list[str] = []
+    if not spans:
+        guess = _guessed(data, start, end)
+        spans, closed = _split(data, start, end, guess, most) if guess else ([], False)
+        defects.append("boundary_guessed" if spans else "boundary_missing")
+    if spans and not closed:
+        defects.append("multipart_unclosed")
+    return spans, defects
+
+
+def _split(
     data: bytes, start: int, end: int, boundary: bytes, most: int
 ) -> tuple[list[tuple[int, int]], bool]:
-    """Spans of the parts between delimiters, and whether the last one was closed; at most `most` + 1 of them."""
+    """Spans of the parts between delimiters, and whether the last one was closed."""
     spans: list[tuple[int, int]] = []
     opened = -1
     for found, behind, closing in _delimiters(data, start, end, b"--" + boundary):
@@ -63,7 +78,7 @@ def _searched(data: bytes, start: int, end: int, delimiter: bytes) -> Iterator[t
         yield match.start(), match.end(), match[1] is not None
 
 
-def guessed_boundary(data: bytes, start: int, end: int) -> bytes:
+def _guessed(data: bytes, start: int, end: int) -> bytes:
     """The boundary of a multipart that does not name the one it uses; empty where none is seen."""
     match = _GUESS.search(data, start, min(end, start + _GUESS_WITHIN))
     return match[1].rstrip() if match else b""

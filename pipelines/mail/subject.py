@@ -22,7 +22,7 @@ def _leader() -> re.Pattern[str]:
     words = {row.split("\t")[0].strip().lower() for row in rows if row.strip() and not row.startswith("#")}
     longest_first = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
     return re.compile(
-        rf"(?:\[[^\[\]]*\]\s*)*(?:{longest_first})\s*(?:\[[^\[\]]*\]|\(\d+\)|\d{{1,3}})?\s*[:\uff1a]\s*"
+        rf"(?:\[[^\[\]]*\]\s*)*(?:{longest_first})\.?\s*(?:\[[^\[\]]*\]|\(\d+\)|\d{{1,3}})?\s*[:\uff1a]\s*"
     )
 
 
