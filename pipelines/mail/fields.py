@@ -62,7 +62,7 @@ def header_block(data: bytes, start: int, end: int, limits: Limits) -> HeaderBlo
     elif stop < end:
         detail = f"Its header is longer than the {limits.header_bytes} bytes that are read."
         raise MailRefused("too_many_header_bytes", detail)
-    header = data[start:stop]
+    header = data[start:stop].rstrip(b"\r")
     if b"\r" in header and _BARE_CR.search(header):
         header = _BARE_CR.sub(b"\n", header)
         block.defects.append("bare_cr_lines")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _BREAKS: Final = frozenset(b"\r\n")
 _BLANK: Final = b" \t"
 _FALSE: Final = 100
-"""Lines that only look like a delimiter and cost a step of Python each; beyond, a pattern is compiled."""
+"""Lines that only look like a delimiter and cost a step of Python each: beyond, true ones are searched for."""
+_LINE_ENDS: Final = (b"\n", b"\r")
 _GUESS: Final = re.compile(
     rb"(?:^|(?<=[\r\n]))--([^\r\n]{1,200})\r?[\r\n]Content-[A-Za-z-]{1,40}[ \t]{0,9}:", re.IGNORECASE
 )
@@ -72,10 +73,16 @@ def _delimiters(data: bytes, start: int, end: int, delimiter: bytes) -> Iterator
 
 
 def _searched(data: bytes, start: int, end: int, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
-    """As `_delimiters`, for data that is full of what looks like them."""
-    pattern = re.compile(rb"(?<=[\r\n])" + re.escape(delimiter) + rb"(?:(--)[ \t]*|[ \t]*(?=[\r\n]|\Z))")
-    for match in pattern.finditer(data, start, end):
-        yield match.start(), match.end(), match[1] is not None
+    """As `_delimiters`, for data that is full of what looks like them: only true ones cost a step."""
+    needles = [before + delimiter + after for before in _LINE_ENDS for after in (*_LINE_ENDS, b"--")]
+    nearest = [(place, needle) for needle in needles if (place := data.find(needle, start, end)) >= 0]
+    while nearest:
+        place, needle = min(nearest)
+        closing = needle.endswith(b"--")
+        yield place + 1, place + len(needle) - (not closing), closing
+        nearest.remove((place, needle))
+        if (further := data.find(needle, place + 1, end)) >= 0:
+            nearest.append((further, needle))
 
 
 def _guessed(data: bytes, start: int, end: int) -> bytes:

@@ -16,9 +16,11 @@ _UU_END: Final = re.compile(rb"[\r\n]end[ \t]*(?=[\r\n]|$)")
 _UU_LINE: Final = re.compile(rb"[^\r\n]+")
 _LF: Final = re.compile(rb"\n")
 _BARE_CR: Final = re.compile(rb"\r(?!\n)")
-_QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*[\r\n]|[ \t]*\Z)")
+_QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*[\r\n]|[ \t0-9A-Fa-f]?\Z)")
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary"})
 _UU: Final = frozenset({"x-uuencode", "uuencode", "uue", "x-uue"})
+_LOOKED_AT: Final = 256 * 1024
+"""Bytes: damage is a hint, and not worth reading everything twice."""
 _PIECES: Final = 1_000
 _UU_FILES: Final = 100
 """In one text: each costs a search."""
@@ -31,7 +33,7 @@ def undone(data: memoryview, encoding: str) -> tuple[bytes, str]:
     if encoding == "base64":
         return _base64(data)
     if encoding == "quoted-printable":
-        defect = "qp_damaged" if _QP_BROKEN.search(data) else ""
+        defect = "qp_damaged" if _QP_BROKEN.search(data[:_LOOKED_AT]) else ""
         if _BARE_CR.search(data) and not _LF.search(data):
             return binascii.a2b_qp(bytes(data).replace(b"\r", b"\n")), defect  # it knows LF and CRLF
         return binascii.a2b_qp(data), defect
