@@ -11,11 +11,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from connectors.bridge.refusals import refused
-from connectors.bridge.rows import NO_MAIL, PLACES, MailRows
+from connectors.bridge.rows import NO_MAIL, OF_TENANTS, PLACES, MailRows
 from connectors.errors import BrokerError, UserError
 from schemas.avro import newest
 from schemas.blocks import MAX_ROWS, SINGLE_OBJECT, BlockBuilder, Framing
-from schemas.partitioning import of_message
+from schemas.partitioning import of_message, of_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,6 +107,7 @@ class Bridge:
             for record, (topic, _) in PLACES.items()
         }
         self._events = self._slots["ses_event"]
+        self._of_no_tenant = of_tenant("", policy.partitions)
         self._open: dict[tuple[str, int], _Slot] = {}
         self.counters = Counters()
         self._flusher = threading.Thread(target=self._flush_late, name="bridge-flusher", daemon=True)
@@ -232,6 +233,8 @@ class Bridge:
         self._added(slot, receipt)
 
     def _slot(self, record: str, row: Any) -> _Slot:
+        if record in OF_TENANTS and not self._policy.tenants_apart:
+            return self._slots[record][self._of_no_tenant]
         return self._slots[record][PLACES[record][1](row, self._policy.partitions)]
 
     def _added(self, slot: _Slot, receipt: Receipt) -> None:

@@ -18,6 +18,8 @@ class Policy:
     landed: bool = False
     """Whether a block is safe once the sink has committed past it (it is in ClickHouse), not once Kafka has
     it."""
+    tenants_apart: bool = False
+    """Whether each tenant's mails have a partition of their own; else all are in that of no tenant."""
     max_in_flight: int = 64 * 1024 * 1024
     """Encoded bytes of blocks that are not safe; submitters wait beyond it."""
     linger_s: float = 0.05
@@ -29,5 +31,7 @@ class Policy:
         return cls(
             partitions=settings.kafka.partitions,
             landed=settings.bridge.acknowledge == "landed",
+            # As the worker's: without rules a mail has no tenant, and what it answers may well have one.
+            tenants_apart=bool(settings.inbound.tenants),
             max_in_flight=settings.bridge.max_in_flight_mb * 1024 * 1024,
         )

@@ -57,3 +57,6 @@ PLACES: Final[dict[str, tuple[str, Callable[[Any, int], int]]]] = {
     "tls_result": (topics.REPORTS, _of_row("mail_id")),
 }
 """Topic of each record that a bridge writes, and how the partition of a row is told."""
+
+OF_TENANTS: Final = frozenset({"inbound_mail", "outbound_message"})
+"""Records that tenants have partitions for, if tenants are told apart at all."""

@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from connectors.metrics.serving import serving
 
     settings = logged(args)
-    sources, _ = wiring.sources_of(settings)
+    mailroom = wiring.mailroom_of(settings, None)
+    sources, _ = wiring.sources_of(settings, mailroom)
     if not sources:
         raise SettingsError(
             "there is nothing to read: set bridge.queues or bridge.http.bind (or use `ses-streams replay`)"
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         until_signalled() as stop,
         wiring.bridge_to(settings) as bridge,
-        serving(settings.metrics.bind, lambda: wiring.figures_of(bridge, sources)),
+        serving(settings.metrics.bind, lambda: wiring.figures_of(bridge, sources, mailroom)),
     ):
         running = wiring.Running(sources, bridge)
         LOG.info("reading %s", ", ".join(source.name for source in sources))

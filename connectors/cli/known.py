@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from connectors.clickhouse.sql import Target
 
 _SQL: Final = (
-    "SELECT (SELECT count() FROM events) AS events,"
+    "SELECT (SELECT count() FROM events WHERE origin NOT IN ('dsn', 'arf')) AS events,"
+    " (SELECT uniqExactIf(mail_id, mail) FROM mail_rows) AS mails,"
     " (SELECT count() FROM dead_letters WHERE stage IN ('count', 'rate', 'sink')) AS later_letters"
 )
 
 
 def known(target: Target) -> dict[str, int]:
-    """Distinct `events`, and `later_letters`: dead letters of the stages behind the bridge."""
+    """Distinct `events` that SES told of, `mails`, and `later_letters`: dead letters of the stages behind the bridge."""
     from connectors.clickhouse.sql import run_sql
 
     (row,) = b"".join(run_sql(_SQL, "JSONEachRow", target)).splitlines()

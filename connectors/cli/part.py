@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from connectors.cli.relay import Relay
     from connectors.clickhouse.sink import Sink
     from connectors.embedded.outside import Config
+    from connectors.inbound.mailroom import Mailroom
     from connectors.metrics.readings import Read, Sample
     from connectors.settings import Settings
     from connectors.sources.replay import Progress
@@ -193,17 +194,20 @@ def bridge(outside: Outside) -> None:
 
     config = outside.configured()
     settings = config.resolved()
-    sources, http = wiring.sources_of(settings, drain_s=_SOURCE_DRAIN_S)
+    mailroom = wiring.mailroom_of(settings, Path(config.directory))
+    sources, http = wiring.sources_of(settings, mailroom, drain_s=_SOURCE_DRAIN_S)
     relay, figures = Relay(line_to(settings)), ExitStack()
     try:
         running = wiring.Running(sources, relay)
-        figures.enter_context(_figures(settings, "bridge", lambda: wiring.figures_of(relay.bridge, sources)))
+        figures.enter_context(
+            _figures(settings, "bridge", lambda: wiring.figures_of(relay.bridge, sources, mailroom))
+        )
         while http and not http.address(_POLL_S):
             running.check()
         scheme = "https" if settings.bridge.http.tls_certificate else "http"
         outside.report("ready", http=f"{scheme}://{http.address(0)}" if http else "")
         if config.tasks.get("sources"):
-            running.start(_Replaying(outside, config, relay))
+            running.start(_Replaying(outside, config, relay, mailroom))
         while not outside.stop.wait(_POLL_S):
             running.check()
             relay.check()
@@ -247,12 +251,13 @@ def _recycled(outside: Outside, config: Config, relay: Relay) -> bool:
     return True
 
 
+        self._mailroom = mailroom
 class _Replaying:
     """What we were told to replay, as a source."""
 
     name: str = "replay"
 
-    def __init__(self, outside: Outside, config: Config, relay: Relay) -> None:
+    def __init__(self, outside: Outside, config: Config, relay: Relay, mailroom: Mailroom) -> None:
         self._outside = outside
         self._config = config
         self._relay = relay
@@ -261,6 +266,7 @@ class _Replaying:
 
     def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Read, and wait until it is in ClickHouse with all that follows."""
+            self._mailroom,
         from connectors.cli.replaying import Job, replay
 
         config = self._config

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from connectors.clickhouse.sql import Target
     from connectors.embedded.directory import DataDirectory, Endpoints
     from connectors.embedded.supervisor import Supervisor
+    from connectors.inbound.mailroom import Mailroom
     from connectors.settings import Settings
     from connectors.sources.replay import Progress as ReplayProgress
 
@@ -60,10 +61,15 @@ def run(args: argparse.Namespace) -> int:
 
 def replay(settings: Settings, directory: DataDirectory, sources: list[str], *, once: bool) -> int:
     """Replay what `wiring.absolute` gives; the exit code."""
+    from connectors.cli.wiring import mailroom_of
+
     with Progress("replaying", 0, "KiB") as progress:
         tally = Tally(progress)
         if is_production(settings):
-            return _from_outside(settings, settings.clickhouse.dsn, sources, directory.path, tally)
+            mailroom = mailroom_of(settings, None)
+            return _from_outside(
+                settings, settings.clickhouse.dsn, sources, Places(directory.path, mailroom), tally
+            )
         if through_door(directory):
             return _into_running(directory, settings, sources, tally)
         return _of_our_own(directory, settings, sources, tally, once=once)
@@ -79,31 +85,36 @@ class Tally:
 
     progress: Progress
     events: int = 0
+    mails: int = 0
     letters: int = 0
     before: dict[str, int] = field(default_factory=dict)
-    _units: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _units: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def read(self, facts: dict[str, Any]) -> None:
         """So much has been read by the present generation."""
         if unit := facts["current"]:
-            events, letters = facts["current_events"], facts["current_dead_letters"]
-            known_events, known_letters = self._units.get(unit, (0, 0))
-            self._units[unit] = events, letters
-            self.events += events - known_events
-            self.letters += letters - known_letters
-        note = f"{self.events:,} events, {facts['units_done']:,} of {facts['units_total']:,} files"
+            now = facts["current_events"], facts["current_mails"], facts["current_dead_letters"]
+            before, self._units[unit] = self._units.get(unit, (0, 0, 0)), now
+            self.events += now[0] - before[0]
+            self.mails += now[1] - before[1]
+            self.letters += now[2] - before[2]
+        note = f"{self._read()}, {facts['units_done']:,} of {facts['units_total']:,} files"
         self.progress.at(facts["bytes_done"] // _KIB, facts["bytes_total"] // _KIB, note)
 
     def waiting(self, remaining: int) -> None:
         """All is read; so many Kafka records are still to come through."""
-        self.progress.at(1, 1, f"{self.events:,} events read, {remaining:,} blocks still to count and store")
+        self.progress.at(1, 1, f"{self._read()} read, {remaining:,} blocks still to count and store")
 
     def line(self, after: dict[str, int]) -> str:
-        """The result."""
-        accepted = max(0, after["events"] - self.before.get("events", 0))
+        """The result; an event and a mail are one each."""
+        accepted = [max(0, after[name] - self.before.get(name, 0)) for name in ("events", "mails")]
         later = max(0, after["later_letters"] - self.before.get("later_letters", 0))
-        duplicates = max(0, self.events - accepted)
-        return f"accepted={accepted} duplicates={duplicates} dead_letters={self.letters + later}"
+        duplicates = max(0, self.events - accepted[0]) + max(0, self.mails - accepted[1])
+        return f"accepted={sum(accepted)} duplicates={duplicates} dead_letters={self.letters + later}"
+
+    def _read(self) -> str:
+        mails = f" and {self.mails:,} mails" if self.mails else ""
+        return f"{self.events:,} events{mails}"
 
 
 def _of_our_own(
@@ -152,7 +163,7 @@ class Ours(Quiet):
 
             self._target = Through(report["door"], report["token"])
             self._tally.before = self._tally.before or {
-                name: report[name] for name in ("events", "later_letters")
+                name: report[name] for name in ("events", "mails", "later_letters")
             }
         elif kind == "progress":
             self._tally.read(report)
@@ -171,13 +182,16 @@ def _into_running(directory: DataDirectory, settings: Settings, sources: list[st
 
     When that starts a new generation, go on there.
     """
+    from connectors.cli.wiring import mailroom_of
+
     complete = embedded(settings, directory)
+    places = Places(directory.path, mailroom_of(complete, directory.path))
     while True:
         endpoints, target = _comes_back(directory)
         kafka = msgspec.structs.replace(complete.kafka, brokers=endpoints.broker)
         try:
             return _from_outside(
-                msgspec.structs.replace(complete, kafka=kafka), target, sources, directory.path, tally
+                msgspec.structs.replace(complete, kafka=kafka), target, sources, places, tally
             )
         except BrokerError:
             now = directory.running()
@@ -197,7 +211,19 @@ def _comes_back(directory: DataDirectory) -> tuple[Endpoints, Target]:
     )
 
 
-def _from_outside(settings: Settings, target: Target, sources: list[str], data: Path, tally: Tally) -> int:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a replay keeps things."""
+
+    data: Path
+    """The checkpoint."""
+    mailroom: Mailroom
+    """What keeps attachments."""
+
+
+def _from_outside(
+    settings: Settings, target: Target, sources: list[str], places: Places, tally: Tally
+) -> int:
     """A bridge in this process."""
     from connectors.cli import replaying, wiring
 
@@ -207,7 +233,15 @@ def _from_outside(settings: Settings, target: Target, sources: list[str], data: 
         tally.read({name: getattr(progress, name) for name in type(progress).__slots__})
 
     stop = threading.Event()
-    job = replaying.Job(settings, sources, data, tell, tally.waiting, partial(wiring.drain, settings))
+    job = replaying.Job(
+        settings,
+        sources,
+        places.data,
+        places.mailroom,
+        tell,
+        tally.waiting,
+        partial(wiring.drain, settings),
+    )
     with signals(stop.set), wiring.bridge_to(settings) as bridge:
         finished = replaying.replay(job, bridge, stop)
     if not finished:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from connectors.bridge import Entrance
     from connectors.cli.relay import Drain
+    from connectors.inbound.mailroom import Mailroom
     from connectors.settings import Settings
     from connectors.sources.replay import Progress
 
@@ -29,6 +30,7 @@ class Job:
     """As `wiring.absolute` gives them."""
     directory: Path
     """Where the checkpoint is kept; not replayed itself."""
+    mailroom: Mailroom
     on_progress: Callable[[Progress], None]
     on_waiting: Callable[[int], None]
     """Told how many Kafka records are still to come through, once everything is read."""
@@ -44,7 +46,7 @@ def replay(job: Job, bridge: Entrance, stop: threading.Event) -> bool:
     """
     checkpoint = Checkpoint(job.directory / "replay", job.sources)
     origins = wiring.origins_of(job.sources, job.directory)
-    source = Replay(origins, wiring.intake_of(job.settings), checkpoint, job.on_progress)
+    source = Replay(origins, wiring.intake_of(job.settings), job.mailroom, checkpoint, job.on_progress)
     try:
         source.run(bridge, stop)
         job.on_progress(source.progress)

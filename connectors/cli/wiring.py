@@ -6,13 +6,18 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from connectors.attachments.opening import open_store
 from connectors.aws import Access, s3_client
 from connectors.bridge import Bridge, open_bridge
 from connectors.errors import BrokerError, SettingsError, SourceError
+from connectors.inbound.mailroom import Mailroom
+from connectors.inbound.settings import policy_of as mail_policy
 from connectors.kafka import Drain, Positions
+from connectors.metrics.of_inbound import of_mailroom
 from connectors.metrics.readings import of_bridge
 from connectors.providers.tables import tables_of
 from connectors.registry import SchemaRegistry
@@ -51,13 +56,40 @@ def policy_of(settings: Settings) -> NormalisePolicy:
         raise SettingsError(
             "privacy.pii_key is not set: give every bridge the same secret, or set privacy.pii to plain"
         )
-    return NormalisePolicy(
+    inbound = settings.inbound
+    policy = NormalisePolicy(
         pii=privacy.pii,
         pii_key=privacy.pii_key.encode(),
         campaign_tag=settings.counting.campaign_tag,
         unknown_providers_report=settings.counting.unknown_providers_report,
+        mail_objects=_place(inbound.objects) if inbound.objects else None,
         provider_tables=tables_of(settings.counting),
     )
+    return replace(policy, outbound=mail_policy(inbound, policy)) if inbound.threads else policy
+
+
+def _place(uri: str) -> tuple[str, str]:
+    """Bucket and prefix of mails: as SES has it, a prefix ends where the id begins."""
+    bucket, prefix = split_uri(uri)
+    return bucket, f"{prefix.rstrip('/')}/" if prefix else ""
+
+
+def mailroom_of(settings: Settings, data: Path | None) -> Mailroom:
+    """What reads received mail for all sources of a process.
+
+    Args:
+        settings: `inbound`, and what of `privacy` and `counting` goes for events as well.
+        data: of an embedded instance, which keeps attachments there unless another place is set.
+
+    Raises:
+        SettingsError: see `policy_of`.
+        StoreError: when the directory of attachments cannot be used.
+    """
+    store = open_store(settings, data)
+    for warning in store.warnings() if store else ():
+        LOG.warning("attachments: %s", warning)
+    policy = mail_policy(settings.inbound, policy_of(settings))
+    return Mailroom(policy, store, memory=settings.inbound.memory_mb * 1024 * 1024)
 
 
 def intake_of(settings: Settings) -> Intake:
@@ -69,7 +101,9 @@ def intake_of(settings: Settings) -> Intake:
     return Intake(policy_of(settings))
 
 
-def sources_of(settings: Settings, *, drain_s: float = 10.0) -> tuple[list[Source], HttpSource | None]:
+def sources_of(
+    settings: Settings, mailroom: Mailroom, *, drain_s: float = 10.0
+) -> tuple[list[Source], HttpSource | None]:
     """The configured sources, and which of them is the HTTP endpoint."""
     policy = policy_of(settings)  # what is wrong with the settings is said now, not in a thread
     LOG.info("providers: table %s (every bridge must say the same)", policy.directory().fingerprint())
@@ -77,10 +111,17 @@ def sources_of(settings: Settings, *, drain_s: float = 10.0) -> tuple[list[Sourc
     def new_intake() -> Intake:
         return Intake(policy)
 
-    http = HttpSource(settings.bridge.http, new_intake) if settings.bridge.http.bind else None
+    http = HttpSource(settings.bridge.http, new_intake, mailroom) if settings.bridge.http.bind else None
     hosts = settings.bridge.http.sns_certificate_hosts
     queues: list[Source] = [
-        SqsSource(queue, new_intake, certificate_hosts=hosts, drain_s=drain_s)
+        SqsSource(
+            queue,
+            new_intake,
+            mailroom,
+            inbound=settings.inbound,
+            certificate_hosts=hosts,
+            drain_s=drain_s,
+        )
         for queue in settings.bridge.queues
     ]
     return ([http, *queues] if http else queues), http
@@ -117,11 +158,12 @@ def absolute(sources: Sequence[str]) -> list[str]:
     ]
 
 
-def figures_of(bridge: Bridge | None, sources: Sequence[Source]) -> Iterator[Sample]:
+def figures_of(bridge: Bridge | None, sources: Sequence[Source], mailroom: Mailroom) -> Iterator[Sample]:
     """What a bridge and its sources say of themselves; nothing while there is no bridge."""
     if bridge is not None:
-        queues = [(source.url, source.numbers) for source in sources if isinstance(source, SqsSource)]
-        yield from of_bridge(bridge, queues)
+        queues = [source for source in sources if isinstance(source, SqsSource)]
+        yield from of_bridge(bridge, [(source.url, source.numbers) for source in queues])
+        yield from of_mailroom(mailroom.numbers, [(source.url, source.lobby_numbers) for source in queues])
 
 
 @contextmanager

@@ -5,73 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from connectors.metrics.metric import PREFIX, Metric
+from connectors.metrics.of_bridge import BRIDGE, MAIL
 from connectors.metrics.of_notify import NOTIFY, RESPONSE, WATCH
 
 __all__ = ("BY_NAME", "METRICS", "PREFIX", "Metric", "markdown")
 
-_BRIDGE: Final = (
-    Metric(
-        "bridge_taken",
-        "bridge",
-        "counter",
-        "messages",
-        "received from a queue, again and again included",
-        "flat while mail is sent: the queue gets nothing (event destination, topic, subscription)",
-        ("source",),
-    ),
-    Metric(
-        "bridge_returned",
-        "bridge",
-        "counter",
-        "messages",
-        "that could not be used now (an object that cannot be read) and return to the queue",
-        "grows: the bridge's log names the object; allow the role to read the bucket",
-        ("source",),
-    ),
-    Metric(
-        "bridge_source_lag_seconds",
-        "bridge",
-        "gauge",
-        "s",
-        "that the message received last had waited in its queue",
-        "minutes: add copies of the bridge, or see what holds it up (bridge_in_flight_bytes)",
-        ("source",),
-    ),
-    Metric(
-        "bridge_in_work",
-        "bridge",
-        "gauge",
-        "messages",
-        "received and not yet safe, so not yet deleted",
-        "near 5,000: Kafka (or ClickHouse, where acknowledge is landed) is slow or away",
-        ("source",),
-    ),
-    Metric(
-        "bridge_accepted",
-        "bridge",
-        "counter",
-        "events",
-        "put into blocks, each copy counted",
-        "flat while bridge_taken grows: what arrives holds no events; see the dead letters",
-    ),
-    Metric(
-        "bridge_rejected",
-        "bridge",
-        "counter",
-        "records",
-        "that became dead letters",
-        "more than a trickle: `ses-streams dead-letters list`",
-    ),
-    Metric("bridge_blocks", "bridge", "counter", "blocks", "given to Kafka", "none by itself"),
-    Metric(
-        "bridge_in_flight_bytes",
-        "bridge",
-        "gauge",
-        "bytes",
-        "of blocks on their way to where they are safe",
-        "stays at bridge.max_in_flight_mb: Kafka or ClickHouse is the bottleneck, sources wait",
-    ),
-)
 _WORKER: Final = (
     Metric(
         "worker_events",
@@ -341,7 +279,7 @@ _EXPLAINER: Final = (
         "above 10: pages go out before it (notify.evidence_wait_s); give ClickHouse more cores",
     ),
 )
-METRICS: Final = (*_BRIDGE, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE, *WATCH)
+METRICS: Final = (*BRIDGE, *MAIL, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE, *WATCH)
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

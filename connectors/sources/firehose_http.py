@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from connectors.bridge import sent_rows
-from connectors.sources.http_handover import Handover, Refused, answer, letters, read_body
+from connectors.sources.http_handover import Handover, Refused, answer, read_body
+from connectors.sources.reading import Tally, letters, take_mails
 from pipelines.intake.provenance import Provenance
 from schemas.dead_letters import DeadLetter, dead_letter
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from connectors.bridge import Entrance, Receipt
-    from pipelines.intake.intake import Intake
+    from connectors.bridge import Receipt
+    from connectors.sources.reading import Desk
     from schemas.events import SesEvent
     from schemas.mail import OutboundMessage
 
@@ -113,12 +114,12 @@ class FirehoseEndpoint:
                 payload=body,
             )
             await handover.give(
-                lambda _, bridge, receipt: bridge.submit((), (rejected,), receipt), self._timeout_s
+                lambda desk, receipt: desk.bridge.submit((), (rejected,), receipt), self._timeout_s
             )
             raise Refused(400, f"the body is not as Firehose's contract has it: {error}") from None
 
     @staticmethod
-    def _submit(delivery: Delivery, arn: str, intake: Intake, bridge: Entrance, receipt: Receipt) -> None:
+    def _submit(delivery: Delivery, arn: str, desk: Desk, receipt: Receipt) -> None:
         provenance = Provenance(f"firehose://{arn}/{delivery.request_id}", delivery.timestamp, "firehose")
         offset = 0
         for start in range(0, len(delivery.records), _TAKEN_AT_ONCE):
@@ -127,13 +128,15 @@ class FirehoseEndpoint:
             dead_letters: list[DeadLetter] = []
             for record in delivery.records[start : start + _TAKEN_AT_ONCE]:
                 document = _document(record)
-                taken = intake.take(document, provenance, offset)
+                taken = desk.intake.take(document, provenance, offset)
                 events += taken.events
                 outbound += taken.outbound
                 dead_letters += letters(taken, provenance)
+                if taken.mails:
+                    take_mails(desk, taken, provenance, receipt, Tally())
                 # Tells records apart, and is the same when the request is repeated.
                 offset += len(bytes(record))
-            bridge.submit(events, dead_letters, receipt, sent_rows(outbound))
+            desk.bridge.submit(events, dead_letters, receipt, sent_rows(outbound))
 
     def _answer(self, status: int, request_id: str, error: str = "") -> web.Response:
         document: dict[str, object] = {"requestId": request_id, "timestamp": self._clock_ms()}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from connectors.bridge import Entrance
+    from connectors.inbound.mailroom import Mailroom
     from connectors.settings import Http
     from pipelines.intake.intake import Intake
 
@@ -38,6 +39,7 @@ class HttpSource:
         self,
         settings: Http,
         new_intake: Callable[[], Intake],
+        mailroom: Mailroom,
         *,
         firehose: FirehoseEndpoint | None = None,
         sns: SnsEndpoint | None = None,
@@ -51,6 +53,7 @@ class HttpSource:
             settings.sns_topics, SnsHosts(settings.sns_certificate_hosts), clock_ms
         )
         self._new_intake = new_intake
+        self._mailroom = mailroom
         self._bound = threading.Event()
         self._address = ""
 
@@ -69,7 +72,7 @@ class HttpSource:
         asyncio.run(self._serve(bridge, stop))
 
     async def _serve(self, bridge: Entrance, stop: threading.Event) -> None:
-        handover = Handover(bridge, self._new_intake)
+        handover = Handover(bridge, self._new_intake, self._mailroom)
         runner = web.AppRunner(
             self._application(handover),
             access_log=None,

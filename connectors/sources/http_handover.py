@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import web
 
+from connectors.attachments.store import StoreError
 from connectors.bridge import Receipt
 from connectors.errors import UserError
-from connectors.sources.reading import not_fetched
+from connectors.sources.reading import Desk
+from connectors.sources.s3 import ObjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from connectors.bridge import Entrance
-    from pipelines.intake.intake import Intake, Taken
-    from pipelines.intake.provenance import Provenance
-    from schemas.dead_letters import DeadLetter
+    from connectors.inbound.mailroom import Mailroom
+    from pipelines.intake.intake import Intake
 
 _WORKERS: Final = 4
 """Threads that parse and submit; a full bridge makes them wait, and with them the senders."""
@@ -37,7 +38,7 @@ _READ: Final = 256 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-Submit: TypeAlias = "Callable[[Intake, Entrance, Receipt], None]"
+Submit: TypeAlias = "Callable[[Desk, Receipt], None]"
 
 
 class Refused(Exception):  # noqa: N818 - named by what it says
@@ -71,11 +72,12 @@ class Room:
 class Handover:
     """Gives what requests bring to the bridge; lives in the endpoint's event loop."""
 
-    def __init__(self, bridge: Entrance, new_intake: Callable[[], Intake]) -> None:
+    def __init__(self, bridge: Entrance, new_intake: Callable[[], Intake], mailroom: Mailroom) -> None:
         self._bridge = bridge
         self._new_intake = new_intake
+        self._mailroom = mailroom
         self._of_thread = threading.local()
-        """`intake`: an intake is not thread-safe."""
+        """`desk`: an intake is not thread-safe."""
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="http-intake")
         self.memory = 0
         """Bytes of bodies held."""
@@ -132,7 +134,7 @@ class Handover:
 
         def work() -> None:
             receipt = Receipt(release)
-            submit(self._intake(), self._bridge, receipt)
+            submit(self._desk(), receipt)
             receipt.close()
 
         if self.closing.is_set():
@@ -143,15 +145,19 @@ class Handover:
                 await self._until_closing(asyncio.ensure_future(safe.wait()))
         except TimeoutError:
             raise Refused(503, "not stored in time: send again") from None
+        except (StoreError, ObjectError) as error:
+            raise Refused(503, f"cannot be read or stored now, send again later: {error}") from error
         except UserError as error:
             self.failure = self.failure or error
             raise Refused(503, "cannot store now: send again later") from error
 
-    def _intake(self) -> Intake:
-        intake: Intake | None = getattr(self._of_thread, "intake", None)
-        if intake is None:
-            intake = self._of_thread.intake = self._new_intake()
-        return intake
+    def _desk(self) -> Desk:
+        desk: Desk | None = getattr(self._of_thread, "desk", None)
+        if desk is None:
+            # What was begun for a request comes to its end: only its answer is not waited for.
+            desk = Desk(self._new_intake(), self._mailroom, self._bridge, threading.Event())
+            self._of_thread.desk = desk
+        return desk
 
     async def _until_closing(self, wanted: asyncio.Future[Any]) -> None:
         closing = asyncio.ensure_future(self.closing.wait())
@@ -191,11 +197,6 @@ async def read_body(request: web.Request, limit: int, room: Room) -> bytes:
     if inflater and (not inflater.eof or inflater.unused_data):
         raise Refused(400, "the body is not one whole gzip member")
     return bytes(body)
-
-
-def letters(taken: Taken, provenance: Provenance) -> list[DeadLetter]:
-    """Its dead letters, and one for each S3 object it announces: an endpoint has no leave to read any."""
-    return taken.dead_letters + [not_fetched(announced, provenance) for announced in taken.objects]
 
 
 def answer(status: int, document: dict[str, Any]) -> web.Response:

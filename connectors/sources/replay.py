@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from connectors.bridge import Entrance, Receipt
-from connectors.sources.reading import Tally, read_into
-from connectors.sources.s3 import ObjectMissing
+from connectors.sources.reading import Desk, Paper, Tally, read_into
+from connectors.sources.s3 import ObjectEncrypted, ObjectMissing
 from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from connectors.inbound.mailroom import Mailroom
     from connectors.sources.checkpoint import Checkpoint
     from connectors.sources.units import Origin, Unit
     from pipelines.intake.intake import Intake
@@ -32,6 +33,7 @@ class Progress:
     skipped: int
     """Safe since an earlier, interrupted run."""
     events: int
+    mails: int
     dead_letters: int
     controls: int
     """Messages about the plumbing, empty files, confirmations."""
@@ -39,6 +41,7 @@ class Progress:
     """Uri of the unit being read, or just read; empty for one that is skipped."""
     current_events: int
     """Of that unit, so far."""
+    current_mails: int
     current_dead_letters: int
 
 
@@ -54,12 +57,14 @@ class Replay:
         self,
         origins: Sequence[Origin],
         intake: Intake,
+        mailroom: Mailroom,
         checkpoint: Checkpoint,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.name = "replay"
         self._origins = origins
         self._intake = intake
+        self._mailroom = mailroom
         self._checkpoint = checkpoint
         self._on_progress = on_progress
         self._tally = Tally()
@@ -81,10 +86,12 @@ class Replay:
             units_total=len(self._units),
             skipped=self._skipped,
             events=self._tally.events,
+            mails=self._tally.mails,
             dead_letters=self._tally.dead_letters,
             controls=self._tally.controls,
             current=self._current,
             current_events=self._tally.events - self._before.events,
+            current_mails=self._tally.mails - self._before.mails,
             current_dead_letters=self._tally.dead_letters - self._before.dead_letters,
         )
 
@@ -125,22 +132,16 @@ class Replay:
 
     def _submit(self, unit: Unit, bridge: Entrance, receipt: Receipt, stop: threading.Event) -> bool:
         try:
-            return read_into(
-                bridge,
-                self._intake,
-                self._counted(unit),
-                unit.provenance,
-                receipt,
-                tally=self._tally,
-                stop=stop,
-                on_progress=self._report,
-            )
-        except ObjectMissing as error:
+            desk = Desk(self._intake, self._mailroom, bridge, stop)
+            paper = Paper(unit.provenance, receipt, self._tally, unit.size, on_progress=self._report)
+            return read_into(desk, self._counted(unit), paper)
+        except (ObjectMissing, ObjectEncrypted) as error:
+            gone = "; it was there when its prefix was listed" if isinstance(error, ObjectMissing) else ""
             letter = dead_letter(
                 time=unit.provenance.time,
                 stage="read",
                 cause=error.cause,
-                detail=f"{error}; it was there when its prefix was listed",
+                detail=f"{error}{gone}",
                 source=unit.provenance.uri,
                 payload=b"",
             )

@@ -4,11 +4,15 @@ SourceError
  └─ ObjectError
      ├─ ObjectMissing      there is no such object or bucket
      ├─ ObjectForbidden    we may not read it, or it is archived
+     ├─ ObjectEncrypted    only its writer's key opens it
      └─ ObjectUnavailable  S3 does not give it now; trying again may help
 """
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,11 +20,12 @@ from urllib3.exceptions import HTTPError
 
 from connectors.aws import source_error
 from connectors.errors import SourceError
+from connectors.inbound.encrypted import encrypted_by, sentence
 from connectors.sources.units import Unit
 from pipelines.intake.provenance import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CHUNK: Final = 256 * 1024
 RESUMES: Final = 5
@@ -30,6 +35,16 @@ _MISSING: Final = {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "MethodN
 """`MethodNotAllowed`: the version asked for is a delete marker."""
 _FORBIDDEN: Final = {"AccessDenied", "403", "Forbidden", "InvalidObjectState", "AllAccessDisabled"}
 """`InvalidObjectState`: in Glacier, to be restored first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What S3 says of an object."""
+
+    size: int
+    """Bytes, as stored."""
+    modified: int
+    """ms since the epoch."""
 
 
 class ObjectError(SourceError):
@@ -50,12 +65,22 @@ class ObjectForbidden(ObjectError):  # noqa: N818
     cause = "object_forbidden"
 
 
+class ObjectEncrypted(ObjectError):  # noqa: N818
+    """Only its writer's key opens it."""
+
+    cause = "client_side_encrypted"
+
+
 class ObjectUnavailable(ObjectError):  # noqa: N818
     """S3 does not give it now; trying again may help."""
 
 
-def read_object(client: Any, bucket: str, key: str, version: str = "") -> Iterator[bytes]:
+def read_object(
+    client: Any, bucket: str, key: str, version: str = "", told: Callable[[Facts], None] = lambda _: None
+) -> Iterator[bytes]:
     """The bytes of an object, as stored; resumes after a broken connection if the object is still the same.
+
+    `told` gets what S3 says of the object, before the first chunk.
 
     Raises:
         ObjectError: before the first chunk or between any two.
@@ -65,10 +90,17 @@ def read_object(client: Any, bucket: str, key: str, version: str = "") -> Iterat
         begun = position
         try:
             answer = client.get_object(**_request(bucket, key, version, position, etag))
+            if not etag:
+                if how := encrypted_by(answer.get("Metadata", {})):
+                    answer["Body"].close()
+                    raise ObjectEncrypted(sentence(f"s3://{bucket}/{key}", how))
+                told(Facts(answer["ContentLength"], int(answer["LastModified"].timestamp() * 1000)))
             etag = answer["ETag"]
-            for chunk in answer["Body"].iter_chunks(CHUNK):
-                position += len(chunk)
-                yield chunk
+            # Whoever has read enough leaves the rest, and with it the connection.
+            with closing(answer["Body"]) as body:
+                for chunk in body.iter_chunks(CHUNK):
+                    position += len(chunk)
+                    yield chunk
         except ClientError as error:
             raise object_error(error, f"s3://{bucket}/{key}") from error
         except (BotoCoreError, HTTPError, OSError) as error:
@@ -77,6 +109,18 @@ def read_object(client: Any, bucket: str, key: str, version: str = "") -> Iterat
                 raise ObjectUnavailable(f"S3 does not give s3://{bucket}/{key}: {error}") from error
         else:
             return
+
+
+def open_object(client: Any, bucket: str, key: str, version: str = "") -> tuple[Facts, Iterator[bytes]]:
+    """What S3 says of an object, and its bytes as `read_object` gives them.
+
+    Raises:
+        ObjectError: now, or between any two chunks.
+    """
+    said: list[Facts] = []
+    chunks = read_object(client, bucket, key, version, said.append)
+    first = next(chunks, b"")
+    return said[0], chain((first,), chunks)
 
 
 def _request(bucket: str, key: str, version: str, position: int, etag: str) -> dict[str, str]:

@@ -12,25 +12,37 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from connectors.aws import Access
 from connectors.bridge import sent_rows
-from connectors.sources.http_handover import Handover, Refused, answer, letters, read_body
+from connectors.inbound.fetching import Buckets
+from connectors.sources.announced import read_announced
+from connectors.sources.http_handover import Handover, Refused, answer, read_body
+from connectors.sources.reading import Tally, not_fetched, take_mails
+from connectors.sources.s3 import ObjectEncrypted, ObjectMissing
 from connectors.sources.sns_certificates import SnsHosts, SnsUnavailable
 from connectors.sources.sns_signature import BadSignature
+from pipelines.intake.outcomes import MailObject
 from pipelines.intake.provenance import Provenance
 from pipelines.intake.timestamps import TimestampParser
+from schemas.dead_letters import dead_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from aiohttp import web
 
-    from connectors.bridge import Entrance, Receipt
-    from pipelines.intake.intake import Intake
+    from connectors.bridge import Receipt
+    from connectors.sources.reading import Desk
+    from pipelines.intake.outcomes import ObjectRef
+    from pipelines.mail.notice import Notice
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of a body: SNS's 1 MiB of message, escaped once more as a JSON string."""
 TIMEOUT_S: Final = 12.0
 """SNS gives up after 15 seconds."""
+
+_LARGEST: Final = 40 * 1024 * 1024
+"""Bytes of an object that may be a mail; SNS does not wait for larger ones to be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +61,10 @@ class SnsEndpoint:
         clock_ms: Callable[[], int],
         *,
         timeout_s: float = TIMEOUT_S,
+        buckets: Buckets | None = None,
     ) -> None:
         self._topics = frozenset(topics)
+        self._buckets = buckets or Buckets(Access())
         self._hosts = hosts
         self._clock_ms = clock_ms
         self._timeout_s = timeout_s
@@ -104,9 +118,33 @@ class SnsEndpoint:
                 provenance = Provenance(uri, self._clock_ms() if time is None else time, "sns")
                 await handover.give(partial(self._submit, body, provenance), self._timeout_s)
 
-    @staticmethod
-    def _submit(
-        body: bytes, provenance: Provenance, intake: Intake, bridge: Entrance, receipt: Receipt
+    def _submit(self, body: bytes, provenance: Provenance, desk: Desk, receipt: Receipt) -> None:
+        taken = desk.intake.take(body, provenance)
+        desk.bridge.submit(taken.events, taken.dead_letters, receipt, sent_rows(taken.outbound))
+        if not taken.mails and not taken.objects:
+            return
+        take_mails(desk, taken, provenance, receipt, Tally())
+        for mail in taken.mails:
+            if isinstance(mail, MailObject):
+                self._object(mail.ref, mail.notice, provenance, desk, receipt)
+        for ref in taken.objects:
+            if ref.size > _LARGEST:
+                desk.bridge.submit((), [not_fetched(ref, provenance)], receipt)
+            else:
+                self._object(ref, None, provenance, desk, receipt)
+
+    def _object(
+        self, ref: ObjectRef, notice: Notice | None, provenance: Provenance, desk: Desk, receipt: Receipt
     ) -> None:
-        taken = intake.take(body, provenance)
-        bridge.submit(taken.events, letters(taken, provenance), receipt, sent_rows(taken.outbound))
+        try:
+            read_announced(desk, self._buckets, ref, receipt, notice)
+        except (ObjectMissing, ObjectEncrypted) as error:
+            letter = dead_letter(
+                time=provenance.time,
+                stage="read",
+                cause=error.cause,
+                detail=str(error),
+                source=f"s3://{ref.bucket}/{ref.key}",
+                payload=msgspec.json.encode(ref),
+            )
+            desk.bridge.submit((), [letter], receipt)

@@ -12,13 +12,17 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from connectors.aws import LONG_POLL_S, Access, is_denied, is_missing, s3_client, source_error, sqs_client
-from connectors.bridge import Receipt
+from connectors.aws import LONG_POLL_S, Access, is_denied, is_missing, source_error, sqs_client
 from connectors.errors import SourceError, UserError
+from connectors.inbound.fetching import Buckets
+from connectors.inbound.lobby import Lobby
+from connectors.inbound.settings import Inbound
 from connectors.sources.numbers import Numbers
+from connectors.sources.reading import Desk
 from connectors.sources.sns_certificates import SnsHosts
+from connectors.sources.sqs_clerk import Clerk, Errand, Office
 from connectors.sources.sqs_custody import Custody
-from connectors.sources.sqs_messages import Message, MessageReader, NotNow
+from connectors.sources.sqs_messages import KnownPlaces, Message, MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
     from connectors.bridge import Entrance
+    from connectors.inbound.lobby import Numbers as LobbyNumbers
+    from connectors.inbound.mailroom import Mailroom
     from connectors.settings import SqsQueue
     from pipelines.intake.intake import Intake
 
@@ -42,6 +48,8 @@ _REFUSALS: Final = 5
 credentials take a while to spread when they are changed."""
 _LONGEST_PAUSE_S: Final = 30.0
 
+DEFAULT: Final = Inbound()
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,13 +59,18 @@ class SqsSource:
     A message is hidden from other readers while it is in work, and deleted once its receipt is released. One
     that cannot be used now (its object cannot be read) returns after its visibility timeout; after five
     receipts it is a dead letter.
+
+    Events are submitted by the pollers. Mails wait in a lobby for a reader, by tenant; what a tenant sends beyond its
+    share of the lobby returns to the queue for a while.
     """
 
     def __init__(
         self,
         queue: SqsQueue,
         new_intake: Callable[[], Intake],
+        mailroom: Mailroom,
         *,
+        inbound: Inbound = DEFAULT,
         certificate_hosts: Sequence[str] = (),
         wait_s: int = LONG_POLL_S,
         drain_s: float = _DRAIN_S,
@@ -65,6 +78,9 @@ class SqsSource:
         self.name = f"sqs {queue.url}"
         self._queue = queue
         self._new_intake = new_intake
+        self._mailroom = mailroom
+        self._inbound = inbound
+        self._lobby: Lobby[Errand] | None = None
         self._hosts = SnsHosts(certificate_hosts) if queue.verify_signatures else None
         self._wait_s = wait_s
         self._drain_s = drain_s
@@ -83,14 +99,18 @@ class SqsSource:
         queue = self._queue
         access = Access(queue.region or region_of(queue.url), queue.role_arn, queue.endpoint_url)
         client = sqs_client(access, connections=2 * queue.pollers + 2)
-        s3 = s3_client(access, connections=queue.pollers)
         deleters = max(2, queue.pollers)
         with Custody(client, queue.url, queue.visibility_s, deleters) as custody:
-            work = _Work(client, custody, bridge, stop)
-            pollers = [
-                _Poller(self, work, MessageReader(self._new_intake(), s3, self._hosts, stop))
-                for _ in range(queue.pollers)
-            ]
+            clerks = self._clerks(access, custody, bridge, stop)
+            readers, pollers_clerks = clerks[queue.pollers :], clerks[: queue.pollers]
+            lobby = self._lobby = Lobby(
+                [partial(self._finish, clerk) for clerk in readers],
+                self._inbound.in_hand,
+                self._inbound.memory_mb * 1024 * 1024,
+                name=self.name,
+            )
+            work = _Work(client, custody, lobby, stop)
+            pollers = [_Poller(self, work, clerk) for clerk in pollers_clerks]
             for poller in pollers:
                 poller.start()
             try:
@@ -100,13 +120,49 @@ class SqsSource:
                     bridge.check()
                 if self._failure is not None:
                     raise self._failure
-                self._drain(custody, pollers, bridge)
+                self._drain(work, pollers, bridge)
             finally:
                 self._failed.set()
+                lobby.close()
 
-    def _drain(self, custody: Custody, pollers: Sequence[_Poller], bridge: Entrance) -> None:
+    def _clerks(
+        self, access: Access, custody: Custody, bridge: Entrance, stop: threading.Event
+    ) -> list[Clerk]:
+        """One for each poller, then one for each reader."""
+        count = self._queue.pollers + self._inbound.readers
+        office = Office(self.name, custody, self.numbers, stop)
+        buckets, known = Buckets(access, connections=count), KnownPlaces()
+        desks = [Desk(self._new_intake(), self._mailroom, bridge, stop) for _ in range(count)]
+        return [Clerk(office, MessageReader(desk, buckets, self._hosts, known)) for desk in desks]
+
+    def _finish(self, clerk: Clerk, errand: Errand) -> None:
+        """What a reader does; nothing may come out of it."""
+        if self.failed:
+            return
+        try:
+            clerk.finish(errand)
+        except UserError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - a reader must not die unseen
+            _log.exception("%s", self.name)
+            self.fail(SourceError(f"{self.name} failed on a message: {error!r}"))
+
+    @property
+    def lobby_numbers(self) -> LobbyNumbers | None:
+        """Of the mails that wait, by tenant; None before it runs."""
+        return self._lobby.numbers if self._lobby else None
+
+    def _drain(self, work: _Work, pollers: Sequence[_Poller], bridge: Entrance) -> None:
+        custody = work.custody
         deadline = monotonic() + self._drain_s
-        while monotonic() < deadline and (len(custody) or any(poller.busy for poller in pollers)):
+        while monotonic() < deadline and any(poller.busy for poller in pollers):
+            bridge.check()
+            custody.tick(all_due=True)
+            threading.Event().wait(_TICK_S / 5)
+        left_behind = [errand.held for errand in work.lobby.close()]
+        for start in range(0, len(left_behind), _BATCH):
+            custody.put_off([(held, 0.0) for held in left_behind[start : start + _BATCH]])
+        while monotonic() < deadline and (len(custody) or work.lobby.busy):
             bridge.check()
             custody.tick(all_due=True)
             threading.Event().wait(_TICK_S / 5)
@@ -163,21 +219,21 @@ class _Work:
 
     client: SQSClient
     custody: Custody
-    bridge: Entrance
+    lobby: Lobby[Errand]
     stop: threading.Event
 
 
 class _Poller(threading.Thread):
     """Receives and submits. A daemon: a long poll under way does not hold up the end of the process."""
 
-    def __init__(self, source: SqsSource, work: _Work, reader: MessageReader) -> None:
+    def __init__(self, source: SqsSource, work: _Work, clerk: Clerk) -> None:
         super().__init__(name=source.name, daemon=True)
         self._source = source
         self._client = work.client
         self._custody = work.custody
-        self._bridge = work.bridge
+        self._lobby = work.lobby
         self._stop_asked = work.stop
-        self._reader = reader
+        self._clerk = clerk
         self.busy = False
         """Whether it has messages that are neither all submitted nor given back."""
 
@@ -224,16 +280,13 @@ class _Poller(threading.Thread):
             (message, self._custody.hold(message["MessageId"], message["ReceiptHandle"]))
             for message in received
         ]
-        for message, held in taken:
-            receipt = Receipt(partial(self._custody.safe, held))
-            try:
-                self._reader.submit(Message.of(message, self._source.url), self._bridge, receipt)
-            except NotNow as reason:
-                _log.warning("%s: message %s returns later: %s", self._source.name, held.message_id, reason)
-                self._custody.release(held)
-                self._source.numbers.give_back()
-            else:
-                receipt.close()
+        later = [
+            (held, delay)
+            for message, held in taken
+            if (delay := self._clerk.accept(Message.of(message, self._source.url), held, self._lobby))
+        ]
+        if later:
+            self._custody.put_off(later)
         self.busy = False
 
 

@@ -105,12 +105,24 @@ class Custody:
         """Let the message return by itself when its visibility timeout ends: it could not be used now."""
         self._forget((held,))
 
+    def put_off(self, later: Sequence[tuple[Held, float]]) -> None:
+        """Let messages (1 to 10) return after so many seconds each: they are not to be used now."""
+        self._forget(held for held, _ in later)
+        entries: Any = [
+            {"Id": str(at), "ReceiptHandle": held.handle, "VisibilityTimeout": round(delay)}
+            for at, (held, delay) in enumerate(later)
+        ]
+        self._change(entries)
+
     def give_back(self, handles: Sequence[str]) -> None:
         """Make messages (1 to 10 receipt handles, not in custody) visible again at once."""
         entries: Any = [
             {"Id": str(at), "ReceiptHandle": handle, "VisibilityTimeout": 0}
             for at, handle in enumerate(handles)
         ]
+        self._change(entries)
+
+    def _change(self, entries: Any) -> None:
         try:
             self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
         except (ClientError, BotoCoreError) as error:

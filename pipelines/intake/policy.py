@@ -29,8 +29,6 @@ class NormalisePolicy:
     """Tables of the user's own, which come before the program's; the first has precedence."""
     outbound: MailPolicy | None = field(default=None, repr=False)
     """How messages sent are read for threads, so that it suits mail received; None: they are not."""
-    outbound: MailPolicy | None = field(default=None, repr=False)
-    """How messages sent are read for threads, so that it suits mail received; None: they are not."""
 
     def directory(self) -> Directory:
         """Who hosts which domain under these settings."""

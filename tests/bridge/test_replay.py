@@ -15,6 +15,8 @@ import pytest
 
 from connectors.bridge import Bridge, Policy
 from connectors.errors import SourceError
+from connectors.inbound.mailroom import Mailroom
+from connectors.inbound.settings import Inbound, policy_of
 from connectors.sources.checkpoint import Checkpoint
 from connectors.sources.files import Files
 from connectors.sources.replay import Progress, Replay
@@ -22,6 +24,8 @@ from pipelines.intake.intake import Intake
 from pipelines.intake.policy import NormalisePolicy
 from schemas import topics
 from schemas.blocks import decode
+
+ROOM = Mailroom(policy_of(Inbound(), NormalisePolicy()))
 
 
 def ses(number: int, padding: int = 0) -> bytes:
@@ -53,7 +57,7 @@ class Stage:
         names = [str(path) for path in paths]
         checkpoint = Checkpoint(self.data, names)
         origin = Files(names, leave_out=[self.data])
-        return Replay([origin], Intake(NormalisePolicy()), checkpoint, self.seen.append)
+        return Replay([origin], Intake(NormalisePolicy()), ROOM, checkpoint, self.seen.append)
 
     def run(self, *paths: Path | str) -> Progress:
         bridge = Bridge(Policy(2), self.memory)

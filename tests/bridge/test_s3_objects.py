@@ -15,6 +15,8 @@ from urllib3.exceptions import ProtocolError
 
 from connectors.bridge import Bridge, Policy
 from connectors.errors import SourceError
+from connectors.inbound.mailroom import Mailroom
+from connectors.inbound.settings import Inbound, policy_of
 from connectors.sources.checkpoint import Checkpoint
 from connectors.sources.replay import Replay
 from connectors.sources.s3 import (
@@ -29,6 +31,8 @@ from pipelines.intake.intake import Intake
 from pipelines.intake.policy import NormalisePolicy
 from schemas import topics
 from schemas.blocks import decode
+
+ROOM = Mailroom(policy_of(Inbound(), NormalisePolicy()))
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +69,9 @@ class Client:
             raise refusal("PreconditionFailed")
         rest = self.data[begin:]
         good = self._good.pop(0) if self._good else len(rest) + 1
-        return {"ETag": self.etag, "Body": StreamingBody(Breaking(rest, good), len(rest))}
+        when = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
+        body = StreamingBody(Breaking(rest, good), len(rest))
+        return {"ETag": self.etag, "Body": body, "ContentLength": len(rest), "LastModified": when}
 
     def get_paginator(self, _: str) -> Client:
         return self
@@ -164,6 +170,7 @@ def test_a_prefix_is_replayed(memory: Any, tmp_path: Path) -> None:
     replay = Replay(
         [S3Prefix(Client(data=b"{bad}"), "b", "p")],
         Intake(NormalisePolicy()),
+        ROOM,
         Checkpoint(tmp_path, ["s3://b/p"]),
     )
     replay.run(bridge, threading.Event())
@@ -183,7 +190,7 @@ def test_an_object_deleted_after_it_was_listed_is_a_dead_letter(memory: Any, tmp
     memory.automatic = True
     bridge = Bridge(Policy(1), memory)
     checkpoint = Checkpoint(tmp_path, ["s3://b/p"])
-    replay = Replay([S3Prefix(Deleted(), "b", "p")], Intake(NormalisePolicy()), checkpoint)
+    replay = Replay([S3Prefix(Deleted(), "b", "p")], Intake(NormalisePolicy()), ROOM, checkpoint)
     replay.run(bridge, threading.Event())
     bridge.flush(10)
     bridge.close()

@@ -18,6 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from connectors.bridge import Bridge, Policy
 from connectors.errors import BrokerError
+from connectors.inbound.mailroom import Mailroom
+from connectors.inbound.settings import Inbound, policy_of
 from connectors.sources.sns_signature import string_to_sign
 from pipelines.intake.intake import Intake
 from pipelines.intake.policy import NormalisePolicy
@@ -121,6 +123,11 @@ def bridge(kafka: HeldKafka) -> Iterator[Bridge]:
 @pytest.fixture
 def new_intake() -> Callable[[], Intake]:
     return lambda: Intake(NormalisePolicy(pii="plain"))
+
+
+@pytest.fixture
+def mailroom() -> Mailroom:
+    return Mailroom(policy_of(Inbound(), NormalisePolicy(pii="plain")))
 
 
 @pytest.fixture

@@ -50,8 +50,8 @@ def settings() -> Http:
 
 
 @pytest.fixture
-def endpoint(running: Any, settings: Http, new_intake: Any) -> str:
-    source = HttpSource(settings, new_intake)
+def endpoint(running: Any, settings: Http, new_intake: Any, mailroom: Any) -> str:
+    source = HttpSource(settings, new_intake, mailroom)
     running(source)
     return f"http://{source.address(5)}"
 
@@ -185,11 +185,11 @@ async def test_an_announced_object_is_a_dead_letter(endpoint: str, kafka: Any) -
     assert [letter["cause"] for letter in kafka.dead_letters] == ["object_not_fetched"]
 
 
-async def test_a_late_ack_is_503(
-    running: Any, settings: Http, new_intake: Any, kafka: Any, ses_event: Any
+async def test_a_late_ack_is_503(  # noqa: PLR0917 - fixtures
+    running: Any, settings: Http, new_intake: Any, mailroom: Any, kafka: Any, ses_event: Any
 ) -> None:
     firehose = FirehoseEndpoint(KEY, lambda: 7, timeout_s=0.2)
-    source = HttpSource(settings, new_intake, firehose=firehose)
+    source = HttpSource(settings, new_intake, mailroom, firehose=firehose)
     running(source)
     kafka.hold()
     status, answer, _ = await post(
@@ -198,10 +198,10 @@ async def test_a_late_ack_is_503(
     assert (status, answer["requestId"], answer["timestamp"]) == (503, "r-1", 7)
 
 
-async def test_a_broken_bridge_is_503_and_ends_the_source(
-    running: Any, settings: Http, new_intake: Any, kafka: Any, ses_event: Any
+async def test_a_broken_bridge_is_503_and_ends_the_source(  # noqa: PLR0917 - fixtures
+    running: Any, settings: Http, new_intake: Any, mailroom: Any, kafka: Any, ses_event: Any
 ) -> None:
-    source = HttpSource(settings, new_intake)
+    source = HttpSource(settings, new_intake, mailroom)
     started = running(source)
     kafka.hold()
     kafka.break_down()
@@ -234,10 +234,12 @@ async def test_health(endpoint: str) -> None:
         assert await response.json() == {"status": "ok"}
 
 
-def test_a_taken_address_is_one_sentence(running: Any, settings: Http, new_intake: Any) -> None:
-    first = HttpSource(settings, new_intake)
+def test_a_taken_address_is_one_sentence(
+    running: Any, settings: Http, new_intake: Any, mailroom: Any
+) -> None:
+    first = HttpSource(settings, new_intake, mailroom)
     running(first)
-    second = running(HttpSource(Http(bind=first.address(5)), new_intake))
+    second = running(HttpSource(Http(bind=first.address(5)), new_intake, mailroom))
     error = second.ended()
     assert isinstance(error, SourceError)
     assert str(error) == (
@@ -259,12 +261,14 @@ def test_no_bind(bind: str) -> None:
         parse_bind(bind)
 
 
-def test_tls_from_the_settings(running: Any, new_intake: Any, signer: Any, tmp_path: Any) -> None:
+def test_tls_from_the_settings(
+    running: Any, new_intake: Any, mailroom: Any, signer: Any, tmp_path: Any
+) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     certificate.write_bytes(signer.certificate().public_bytes(Encoding.PEM))
     key.write_bytes(signer.key_pem)
     source = HttpSource(
-        Http(bind="127.0.0.1:0", tls_certificate=str(certificate), tls_key=str(key)), new_intake
+        Http(bind="127.0.0.1:0", tls_certificate=str(certificate), tls_key=str(key)), new_intake, mailroom
     )
     running(source)
     from urllib.request import urlopen
@@ -273,15 +277,17 @@ def test_tls_from_the_settings(running: Any, new_intake: Any, signer: Any, tmp_p
     with urlopen(f"https://{source.address(5)}/healthz", context=context, timeout=5) as response:
         assert response.status == 200
     with pytest.raises(SettingsError, match="tls_certificate"):
-        HttpSource(Http(bind=":0", tls_certificate=str(key), tls_key=str(tmp_path / "absent")), new_intake)
+        HttpSource(
+            Http(bind=":0", tls_certificate=str(key), tls_key=str(tmp_path / "absent")), new_intake, mailroom
+        )
 
 
 def test_a_stopping_source_answers_what_is_in_work(  # noqa: PLR0917 - fixtures
-    running: Any, settings: Http, new_intake: Any, kafka: Any, until: Any, ses_event: Any
+    running: Any, settings: Http, new_intake: Any, mailroom: Any, kafka: Any, until: Any, ses_event: Any
 ) -> None:
     import asyncio
 
-    source = HttpSource(settings, new_intake)
+    source = HttpSource(settings, new_intake, mailroom)
     started = running(source)
     url = f"http://{source.address(5)}/firehose"
     kafka.hold()

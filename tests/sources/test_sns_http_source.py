@@ -82,9 +82,9 @@ def certificate_host(
 
 
 @pytest.fixture
-def sns(running: Any, new_intake: Any, certificate_host: CertificateHost) -> str:
+def sns(running: Any, new_intake: Any, mailroom: Any, certificate_host: CertificateHost) -> str:
     settings = Http(bind="127.0.0.1:0", sns_topics=(TOPIC,), sns_certificate_hosts=(certificate_host.host,))
-    source = HttpSource(settings, new_intake)
+    source = HttpSource(settings, new_intake, mailroom)
     running(source)
     return f"http://{source.address(5)}/sns"
 

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.metrics.catalogue import METRICS
+from connectors.metrics.of_inbound import of_mailroom
 from connectors.metrics.readings import of_bridge
 from connectors.metrics.serving import serving
 from connectors.settings import SqsQueue
@@ -18,9 +19,12 @@ from connectors.sources.sqs import SqsSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from connectors.metrics.readings import Sample
+
 pytestmark = pytest.mark.embedded
 
 REGION = "eu-west-1"
+OF_TENANTS = {"bridge_mails_read", "bridge_mails_waiting", "bridge_mails_put_off"}
 
 
 @pytest.fixture
@@ -58,16 +62,23 @@ def test_the_figures_of_a_queue_and_its_bridge(  # noqa: PLR0917 - fixtures
     kafka: Any,
     running: Any,
     new_intake: Any,
+    mailroom: Any,
     until: Any,
     ses_event: Any,
 ) -> None:
     client, settings = queue
     kafka.hold()
     client.send_message(QueueUrl=settings.url, MessageBody=ses_event("a") + "{]")
-    source = SqsSource(settings, new_intake, wait_s=1)
-    with serving("127.0.0.1:0", lambda: of_bridge(bridge, [(source.url, source.numbers)])) as address:
+    source = SqsSource(settings, new_intake, mailroom, wait_s=1)
+
+    def read() -> Iterator[Sample]:
+        yield from of_bridge(bridge, [(source.url, source.numbers)])
+        yield from of_mailroom(mailroom.numbers, [(source.url, source.lobby_numbers)])
+
+    with serving("127.0.0.1:0", read) as address:
         before = scrape(address)
-        assert set(before) == {metric.name for metric in METRICS if metric.process == "bridge"}
+        of_bridges = {metric.name for metric in METRICS if metric.process == "bridge"}
+        assert set(before) == {name for name in of_bridges if name not in OF_TENANTS}
         assert not any(before.values())
         running(source)
         until(lambda: scrape(address)["bridge_in_flight_bytes"] and scrape(address)["bridge_in_work"], 60)
@@ -77,4 +88,10 @@ def test_the_figures_of_a_queue_and_its_bridge(  # noqa: PLR0917 - fixtures
         kafka.ack()
         until(lambda: not scrape(address)["bridge_in_work"], 60)
         after = scrape(address)
-    assert (after["bridge_in_flight_bytes"], after["bridge_blocks"], after["bridge_returned"]) == (0, 2, 0)
+        assert after["bridge_in_flight_bytes"] == after["bridge_returned"] == 0
+        assert after["bridge_blocks"] == 2
+        client.send_message(QueueUrl=settings.url, MessageBody="Subject: a mail\n\ntext")
+        until(lambda: scrape(address).get("bridge_mails_read") and not scrape(address)["bridge_in_work"], 60)
+        last = scrape(address)
+    assert set(last) == of_bridges - {"bridge_mails_put_off"}
+    assert (last["bridge_mails"], last["bridge_mails_waiting"], last["bridge_mail_bytes"]) == (1, 0, 21)

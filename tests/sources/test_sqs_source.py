@@ -86,8 +86,8 @@ def queue(aws: Any, server: str, request: pytest.FixtureRequest) -> Queue:
 
 
 @pytest.fixture
-def start(running: Any, new_intake: Any) -> Callable[..., Any]:
-    return lambda settings, **more: running(SqsSource(settings, new_intake, wait_s=1, **more))
+def start(running: Any, new_intake: Any, mailroom: Any) -> Callable[..., Any]:
+    return lambda settings, **more: running(SqsSource(settings, new_intake, mailroom, wait_s=1, **more))
 
 
 def test_raw_and_enveloped_messages_are_taken_and_deleted(  # noqa: PLR0917 - fixtures
