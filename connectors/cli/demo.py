@@ -92,11 +92,13 @@ def _local_aws(directory: DataDirectory) -> Iterator[str]:
 
 def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings, endpoint: str) -> int:
     from connectors.simulator.aws_feed import AwsFeed
+    from connectors.simulator.inbox import LISTED
 
     say(
         f"A sender is simulated: {args.events:,} events, each by SNS → SQS and by Firehose → S3 → SQS,\n"
         "from two regions; those of some messages come three days late, when their hours have closed.\n"
-        "They are of forty hours: one campaign goes bad part-way, another begins badly and is put right."
+        "They are of forty hours: one campaign goes bad part-way, another begins badly and is put right.\n"
+        "Mail comes back as well: replies, auto-replies, bounces, complaints, a DMARC report."
     )
     feed = AwsFeed(endpoint, aws.REGION, args.seed)
     layout = feed.set_up()
@@ -112,7 +114,10 @@ def _run(args: argparse.Namespace, directory: DataDirectory, settings: Settings,
     counting = msgspec.structs.replace(settings.counting, dimensions=dimensions)
     # The verdict knows the program's own rules.
     alarms = msgspec.structs.replace(settings.alarms, rules="")
-    final = msgspec.structs.replace(settings, bridge=bridge, counting=counting, alarms=alarms)
+    inbound = msgspec.structs.replace(settings.inbound, list_addresses=(LISTED,))
+    final = msgspec.structs.replace(
+        settings, bridge=bridge, counting=counting, alarms=alarms, inbound=inbound
+    )
     demo.supervisor = supervise(directory, final, demo)
     run_until_stopped(demo.supervisor)
     if demo.error is not None:
@@ -168,12 +173,17 @@ class Demo(Quiet):
 
     def _feed_all(self) -> Truth:
         from connectors.simulator.aws_feed import now_ms
+        from connectors.simulator.inbox import inbox
         from connectors.simulator.traffic import Traffic
 
         self._now_ms = now_ms()
         traffic = Traffic(self._args.seed, self._now_ms, self._args.events)
         events = list(traffic)
+        mails = inbox(events, traffic.truth, self._now_ms)
+        # Half of the mail comes before the events of what it answers.
+        self._feed.receive(mails[::2])
         self._feed.feed(events, traffic.truth, self._at)
+        self._feed.receive(mails[1::2])
         self._feed.cut_off(events[-1], traffic.truth)
         while self._feed.waiting():
             time.sleep(0.3)

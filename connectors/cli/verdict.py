@@ -13,6 +13,7 @@ from rich.table import Table
 
 from connectors.cli.alarm_verdict import NO_DATA_SQL, TRANSITIONS_SQL, AlarmLine
 from connectors.cli.alarm_verdict import lines as lines_of
+from connectors.cli.mail_verdict import PUBLISHED, of_mail
 from connectors.simulator.broken import TRUNCATED_GZIP
 from connectors.simulator.truth import ALARMING, COUNTED
 from pipelines.alarms.rules import defaults
@@ -39,6 +40,8 @@ _CAUSES: Final = {
     TRUNCATED_GZIP: "truncated_gzip",
 }
 """What is wrong with a simulated record, and what the pipeline is to call it."""
+
+_TYPES: Final = f"SELECT event_type, count() FROM events WHERE {PUBLISHED} GROUP BY 1"  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ def ask(target: Target | None, sql: str) -> list[list[Any]]:
 
 def compare(truth: Truth, target: Target | None, now_ms: int) -> Verdict:
     """Ask ClickHouse for everything that the truth knows, up to `now_ms`."""
-    ((events,),) = ask(target, "SELECT count() FROM events")
-    types = dict(ask(target, "SELECT event_type, count() FROM events GROUP BY 1"))
+    types = dict(ask(target, _TYPES))
+    events = sum(types.values())
     causes = dict(ask(target, "SELECT cause, count() FROM dead_letters GROUP BY 1"))
     both = "SELECT count() FROM events WHERE has(paths, 'sns') AND has(paths, 'firehose')"
     ((twice,),) = ask(target, both)
@@ -133,6 +136,7 @@ def compare(truth: Truth, target: Target | None, now_ms: int) -> Verdict:
         for cause in sorted({*expected, *causes})
     ]
     lines.append(_keys(truth, target))
+    lines += [Line(*each) for each in of_mail(truth, lambda sql: ask(target, sql))]
     return Verdict(tuple(lines), tuple(_campaigns(truth, target)), tuple(_alarms(truth, target, now_ms)))
 
 
