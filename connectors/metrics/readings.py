@@ -73,7 +73,20 @@ def of_worker(numbers: WorkerNumbers) -> Iterator[Sample]:
     yield Sample("worker_alarm_transitions", numbers.transitions)
     yield Sample("worker_alarms_open", numbers.alarms_open)
     yield Sample("worker_rules_refused", numbers.rules_refused)
-    for agent, steps in (("count", numbers.count), ("rate", numbers.rate), ("orders", numbers.orders)):
+    yield Sample("worker_mails", numbers.mails)
+    yield Sample("worker_outbound", numbers.outbound)
+    yield Sample("worker_thread_members", numbers.members)
+    yield Sample("worker_feedback_events", numbers.feedback)
+    yield Sample("worker_strays", numbers.strays)
+    yield Sample("worker_indexed_messages", numbers.indexed)
+    yield Sample("worker_threaded_messages", numbers.threaded)
+    for agent, steps in (
+        ("count", numbers.count),
+        ("rate", numbers.rate),
+        ("orders", numbers.orders),
+        ("thread", numbers.thread),
+        ("sent", numbers.sent),
+    ):
         yield Sample("worker_records", steps.records, (agent,))
         yield Sample("worker_rejected", steps.rejected, (agent,))
         yield Sample("worker_batch_seconds", Spread(steps.batches, steps.seconds), (agent,))

@@ -20,7 +20,7 @@ from pipelines.worker.alarm_step import AlarmStep, Outlets
 from pipelines.worker.alarm_table import AlarmsTable, PlainAlarms
 from pipelines.worker.assignor import Assignor
 from pipelines.worker.batches import Pace, Progress, Step, drive
-from pipelines.worker.config import ALARMS, COUNTERS, SEEN, Security, WorkerConfig
+from pipelines.worker.config import ALARMS, COUNTERS, SEEN, THREADS, Security, WorkerConfig
 from pipelines.worker.consumer import Transport
 from pipelines.worker.count_step import CountStep
 from pipelines.worker.counters import Counters, CountersTable, PlainCounters
@@ -32,6 +32,9 @@ from pipelines.worker.records import Outlet, Send, SendKeyed
 from pipelines.worker.recovery import Tables
 from pipelines.worker.rejects import Rejects
 from pipelines.worker.seen import PlainSeen, SeenEvents, SeenTable
+from pipelines.worker.thread_memory import restored
+from pipelines.worker.thread_step import Keeping, ThreadStep, ThreadWays
+from pipelines.worker.thread_table import ThreadMemory, ThreadsTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,19 +69,20 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
 
     `app.progress` (`batches.Progress`) says how far its agents are, `app.lost` (an error or None) that it cannot go on,
     `app.numbers` (`numbers.Numbers`) what they have done, `app.capped()` which dimensions have more values than their
-    cap (`caps.Capped` by name), `app.alarms` (`AlarmStep`) is to be ticked every few seconds.
+    cap (`caps.Capped` by name), `app.alarms` (`AlarmStep`) and `app.threads` (`ThreadStep`) are to be ticked every few
+    seconds.
 
     Raises:
         InvalidRules: when the rules file cannot be used.
         UnreadableState: when the memory is a later release's.
     """
     app = _new_app(config)
-    seen, alarms, counters = _state(app, config, memory)
+    seen, alarms, remembered, counters = _state(app, config, memory)
     names, limits = config.topics, config.reject_limits
     app.progress = Progress()
     app.numbers = Numbers()
     app.lost = None
-    app.topics_read = {names.events, names.counts, names.alarm_orders}
+    app.topics_read = {names.events, names.counts, names.alarm_orders, names.inbound, names.outbound}
     counting = CountStep(
         _outlet(app, config, names.counts),
         seen,
@@ -119,6 +123,19 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
         Rejects("orders", limits, time.monotonic),
         numbers=app.numbers,
     )
+    app.threads = threading = ThreadStep(
+        ThreadWays(
+            _outlet(app, config, names.threads),
+            _sender(_topic(app, config, names.events)),
+            _sender(_topic(app, config, names.inbound)),
+            _sender(_topic(app, config, names.outbound)),
+        ),
+        remembered,
+        Keeping(config.outbound_days, config.thread_days),
+        Rejects("thread", limits, time.monotonic),
+        now_ms=lambda: _now_us() // 1000,
+        numbers=app.numbers,
+    )
     app.capped = rating.capped
     _attach(app, "count", _topic(app, config, names.events), counting, Pace(config.count_batch, COMPANY_S))
     _attach(
@@ -129,6 +146,9 @@ def create_app(config: WorkerConfig, *, memory: Memory | None) -> faust.App:
         Pace(config.rate_batch, COMPANY_S, config.coalesce_s),
     )
     _attach(app, "orders", _topic(app, config, names.alarm_orders), ordered, Pace(ORDERS, COMPANY_S))
+    pace = Pace(config.thread_batch, COMPANY_S, config.thread_s)
+    _attach(app, "thread", _topic(app, config, names.inbound), threading.mails, pace)
+    _attach(app, "sent", _topic(app, config, names.outbound), threading.sent, pace)
     return app
 
 
@@ -195,18 +215,20 @@ def _rules(config: WorkerConfig) -> RulesFile:
 
 def _state(
     app: faust.App, config: WorkerConfig, memory: Memory | None
-) -> tuple[SeenEvents, Alarms, Counters]:
+) -> tuple[SeenEvents, Alarms, ThreadMemory, Counters]:
     if memory is not None:
         return (
             PlainSeen(memory, config.open_hours, _hour),
             PlainAlarms(memory, config.partitions),
+            restored(memory, config, _hour()),
             PlainCounters(memory, config.partitions, config.retention_days, _now_us()),
         )
     options = {"key_type": bytes, "value_type": bytes, "partitions": config.partitions}
     seen = app.tables.add(SeenTable(app, name=SEEN, **options)).configure(config.open_hours, _hour)
     counters = app.tables.add(CountersTable(app, name=COUNTERS, **options))
     alarms = app.tables.add(AlarmsTable(app, name=ALARMS, **options))
-    return seen, alarms, counters
+    threads = app.tables.add(ThreadsTable(app, name=THREADS, **options)).configure(apart=config.tenants_apart)
+    return seen, alarms, threads, counters
 
 
 def _hour() -> int:

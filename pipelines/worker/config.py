@@ -18,6 +18,8 @@ COUNTERS: Final = "counters"
 """Table of the rate agent: packed state of every (dimension, value)."""
 ALARMS: Final = "alarms"
 """Table of the alarms: the state of every alarm key that ever fired."""
+THREADS: Final = "threads"
+"""Table of the thread agents: messages in threads, and an index of all messages sent lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,9 @@ class TopicNames:
     dead_letters: str = topics.DEAD_LETTERS
     alarms: str = topics.ALARMS
     alarm_orders: str = topics.ALARM_ORDERS
+    inbound: str = topics.INBOUND
+    outbound: str = topics.OUTBOUND
+    threads: str = topics.THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,12 @@ class WorkerConfig:
     """Hours behind the newest event that are open: counted as events come."""
     retention_days: int = 14
     """Days behind the newest event that counters are kept of."""
+    tenants_apart: bool = False
+    """Whether threads are of one tenant each: where rules tell the tenant of a mail received."""
+    outbound_days: int = 30
+    """Days behind the newest message that messages sent are remembered, to know what answers them."""
+    thread_days: int = 90
+    """Days that a thread without news is remembered."""
     rules: Path | None = None
     """TOML file of the alarms' rules, looked at again and again; None: the program's own rules."""
     replication: int = 3
@@ -97,6 +108,10 @@ class WorkerConfig:
     end of a partition wrong after a batch of several."""
     count_batch: int = 64
     """Blocks counted in one pass at the most: more are no faster, and hold the event loop longer than some 100 ms."""
+    thread_batch: int = 64
+    """Blocks of mails, or of messages sent, joined in one pass at the most."""
+    thread_s: float = 0.1
+    """Least time between two passes: each looks through the index once, however little there is to look for."""
     rate_batch: int = 4096
     """Records folded before rows are sent at the most."""
     coalesce_s: float = 0.5
@@ -112,7 +127,7 @@ class WorkerConfig:
 
 def changelogs(group: str = topics.WORKER_GROUP) -> tuple[str, ...]:
     """Names of the changelog topics."""
-    return tuple(changelog(table, group) for table in (SEEN, COUNTERS, ALARMS))
+    return tuple(changelog(table, group) for table in (SEEN, COUNTERS, ALARMS, THREADS))
 
 
 def changelog(table: str, group: str = topics.WORKER_GROUP) -> str:

@@ -104,6 +104,7 @@ class Consumer(FaustConsumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
         # What goes on without any event, nobody has waited for yet.
         await self.app.alarms.settled()
+        await self.app.threads.settled()
         self.handed.clear()
         self.app.progress.next_offsets.clear()
 

@@ -45,6 +45,10 @@ class Numbers:
     count: Steps = field(default_factory=Steps)
     rate: Steps = field(default_factory=Steps)
     orders: Steps = field(default_factory=Steps)
+    thread: Steps = field(default_factory=Steps)
+    """Of mails received."""
+    sent: Steps = field(default_factory=Steps)
+    """Of messages sent, for the threads."""
     events: int = 0
     """Copies of events read by the count agent: counted, duplicates, and those of closed hours."""
     duplicates: int = 0
@@ -65,6 +69,20 @@ class Numbers:
     """Incidents that are open in our partitions now."""
     rules_refused: bool = False
     """The rules file cannot be used as it is: older rules are in force."""
+    mails: int = 0
+    """Copies of mails received that were joined."""
+    outbound: int = 0
+    """Copies of messages sent that were joined."""
+    members: int = 0
+    """Of threads: rows of `mail.threads` sent."""
+    feedback: int = 0
+    """Events made of received reports."""
+    strays: int = 0
+    """Rows that were sent on to the partition they belong to."""
+    indexed: int = 0
+    """Messages sent that the index of our partitions has now."""
+    threaded: int = 0
+    """Messages in threads of our partitions now."""
     capped: Mapping[str, Capped] = field(default_factory=dict)
     """By dimension; only of dimensions that have more values than their cap."""
     lag: int = 0

@@ -32,12 +32,16 @@ _log = logging.getLogger(__name__)
 
 
 def run_worker(
-    config: WorkerConfig, memory: Memory | None, watched: Callable[[Numbers], object] | None = None
+    config: WorkerConfig,
+    memory: Memory | None,
+    watched: Callable[[Numbers], object] | None = None,
+    ready: Callable[[], object] = lambda: None,
 ) -> int:
     """Run a worker in this process and thread until SIGTERM or SIGINT; its exit code.
 
     Logging is left as it was set up. Whatever goes wrong ends the worker with an exit code other than 0; what
-    it had not finished is done again after a restart. `watched` is given what the worker counts, before it starts.
+    it had not finished is done again after a restart. `watched` is given what the worker counts, before it starts;
+    `ready` is called once its memory is read, and all told that the last life did not get to.
     """
     try:
         prepare(config, tables=memory is None)
@@ -47,15 +51,24 @@ def run_worker(
         return error.exit_code
     if watched:
         watched(app.numbers)
+    if not app.threads.owes:
+        ready()
+        ready = _nothing
     hard_exit = threading.Timer(config.stop_s, _end, [config.stop_s])
     hard_exit.daemon = True
     try:
-        return asyncio.run(_run(app, config, hard_exit.start))
+        return asyncio.run(_run(app, config, hard_exit.start, ready))
     finally:
         hard_exit.cancel()
 
 
-async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None]) -> int:
+def _nothing() -> None:
+    """Of a worker that is ready already."""
+
+
+async def _run(
+    app: faust.App, config: WorkerConfig, stopping: Callable[[], None], ready: Callable[[], object]
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,7 +81,7 @@ async def _run(app: faust.App, config: WorkerConfig, stopping: Callable[[], None
             _crashed(app),
             watch(app, app.progress, config.stall_s),
             gauge(app),
-            ticking(app, stop),
+            ticking(app, stop, ready),
         )
     ]
     start = asyncio.create_task(app.start())

@@ -39,7 +39,7 @@ def prepare(config: WorkerConfig, *, tables: bool) -> None:
     """
     names = config.topics
     wanted = [names.events, names.counts, names.recounts, names.rates, names.dead_letters]
-    wanted += [names.alarms, names.alarm_orders]
+    wanted += [names.alarms, names.alarm_orders, names.inbound, names.outbound, names.threads]
     own = list(changelogs(config.group)) if tables else []
     try:
         with _admin(config) as admin:

@@ -46,6 +46,18 @@ class Memory:
             last[key] = row
         yield from ((key, row["machine"]) for key, row in last.items())
 
+    def sent(self, _days: int) -> Iterator[Any]:
+        yield from ()
+
+    def received(self, _days: int) -> Iterator[Any]:
+        yield from ()
+
+    def members(self) -> Iterator[Any]:
+        yield from ()
+
+    def told(self) -> Iterator[bytes]:
+        yield from ()
+
     def counters(self, days: int) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
         past = [hour for _, _, hour in self.rates if hour <= self.world.now_s]
         for (dimension, value, hour), row in sorted(self.rates.items()):

@@ -1,0 +1,120 @@
+"""`Slots`: numbers of rows by a hash of what is in them; open addressing with linear probing, in numpy.
+
+The rows themselves are the caller's: a look-up proposes rows, and the caller says which are those that were meant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Hashes = NDArray[np.uint64]
+Numbers = NDArray[np.int64]
+
+_FREE: Final = np.uint32(0xFFFF_FFFF)
+_LEAST: Final = 64
+_GROWTH: Final = 1.35
+_HIGH: Final = np.uint64(32)
+_MIX: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
+
+
+class Slots:
+    """Rows by hash; several rows may have one hash.
+
+    With `probes`, a row that finds no free slot in so many is not remembered: where very many rows are alike (a caller
+    that gives all its mail one Message-ID), each would be looked at for each.
+    """
+
+    __slots__ = ("_load", "_probes", "_size", "_slots")
+
+    def __init__(self, load: float, probes: int | None = None) -> None:
+        self._load = load
+        self._probes = probes
+        self._size = 0
+        self._slots = np.full(_LEAST, _FREE, dtype=np.uint32)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._slots.nbytes
+
+    def add(self, hashes: Hashes, rows: Numbers, hash_of: Callable[[Numbers], Hashes]) -> None:
+        """Remember rows; `hash_of` tells the hashes of those known, for when room has to be made."""
+        if self._size + rows.size > self._load * self._slots.size:
+            kept = np.concatenate((self._known(), rows))
+            self._slots = np.full(
+                max(_LEAST, int((self._size + rows.size) * _GROWTH / self._load)), _FREE, dtype=np.uint32
+            )
+            self._size = 0
+            hashes, rows = np.concatenate((hash_of(kept[: kept.size - rows.size]), hashes)), kept
+        self._place(hashes, rows)
+
+    def tighten(self, hash_of: Callable[[Numbers], Hashes]) -> None:
+        """Give back room: few rows will follow."""
+        kept = self._known()
+        room = max(_LEAST, int(self._size / self._load) + 1)
+        if room < self._slots.size:
+            self._slots = np.full(room, _FREE, dtype=np.uint32)
+            self._size = 0
+            self._place(hash_of(kept), kept)
+
+    def find(
+        self, hashes: Hashes, same: Callable[[Numbers, Numbers], NDArray[np.bool_]], *, every: bool
+    ) -> tuple[Numbers, Numbers]:
+        """Rows by hash: aligned numbers of hashes and of rows.
+
+        Args:
+            hashes: to look up.
+            same: whether (numbers of hashes, numbers of rows) are a match.
+            every: go on after a match: several rows may be meant.
+        """
+        asked = np.arange(hashes.size)
+        at = self._home(hashes)
+        found: list[tuple[Numbers, Numbers]] = []
+        while asked.size:
+            rows = self._slots[at]
+            taken = rows != _FREE
+            if not taken.all():
+                asked, at, rows = asked[taken], at[taken], rows[taken]
+                if not asked.size:
+                    break
+            numbers = rows.astype(np.int64)
+            hit = same(asked, numbers)
+            if hit.any():
+                found.append((asked[hit], numbers[hit]))
+                if not every:
+                    asked, at = asked[~hit], at[~hit]
+            at = self._next(at)
+        if not found:
+            nothing = np.empty(0, dtype=np.int64)
+            return nothing, nothing
+        return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+
+    def _known(self) -> Numbers:
+        rows: Numbers = self._slots[self._slots != _FREE].astype(np.int64)
+        return rows
+
+    def _home(self, hashes: Hashes) -> Numbers:
+        mixed = (hashes * _MIX) >> _HIGH
+        homes: Numbers = ((mixed * np.uint64(self._slots.size)) >> _HIGH).astype(np.int64)
+        return homes
+
+    def _next(self, at: Numbers) -> Numbers:
+        after: Numbers = np.where(at + 1 == self._slots.size, 0, at + 1)
+        return after
+
+    def _place(self, hashes: Hashes, rows: Numbers) -> None:
+        numbers, at, probes = rows.astype(np.uint32), self._home(hashes), 0
+        while numbers.size and (self._probes is None or probes < self._probes):
+            free = self._slots[at] == _FREE
+            # Of several that want one slot the last gets it.
+            self._slots[at[free]] = numbers[free]
+            left = self._slots[at] != numbers
+            self._size += numbers.size - int(left.sum())
+            numbers, at = numbers[left], self._next(at[left])
+            probes += 1
