@@ -121,22 +121,15 @@ def worker(outside: Outside) -> None:
     from pipelines.worker.run import run_worker
 
     config = outside.configured()
-
-    class Memory(ClickHouseMemory):
-        def last_version(self) -> int:
-            version = super().last_version()
-            outside.report("ready")
-            return version
-
     settings = config.resolved()
-    memory = Memory(Through(config.door, config.token), settings.counting.dimensions)
+    memory = ClickHouseMemory(Through(config.door, config.token), settings.counting.dimensions)
     told = worker_config(settings, Path(config.directory) / "worker")
     with ExitStack() as stack:
 
         def watched(numbers: Numbers) -> None:
             stack.enter_context(_figures(settings, "worker", lambda: of_worker(numbers)))
 
-        code = run_worker(replace(told, batch_bytes=0), memory, watched)
+        code = run_worker(replace(told, batch_bytes=0), memory, watched, lambda: outside.report("ready"))
     if code:
         sys.exit(code)
 
@@ -251,7 +244,6 @@ def _recycled(outside: Outside, config: Config, relay: Relay) -> bool:
     return True
 
 
-        self._mailroom = mailroom
 class _Replaying:
     """What we were told to replay, as a source."""
 
@@ -259,6 +251,7 @@ class _Replaying:
 
     def __init__(self, outside: Outside, config: Config, relay: Relay, mailroom: Mailroom) -> None:
         self._outside = outside
+        self._mailroom = mailroom
         self._config = config
         self._relay = relay
         self._units = -1
@@ -266,7 +259,6 @@ class _Replaying:
 
     def run(self, bridge: Entrance, stop: threading.Event) -> None:
         """Read, and wait until it is in ClickHouse with all that follows."""
-            self._mailroom,
         from connectors.cli.replaying import Job, replay
 
         config = self._config
@@ -274,6 +266,7 @@ class _Replaying:
             config.resolved(),
             config.tasks["sources"],
             Path(config.directory),
+            self._mailroom,
             on_progress=self._tell,
             on_waiting=lambda remaining: self._outside.report("waiting", remaining=remaining),
             drain=self._relay.drain,
