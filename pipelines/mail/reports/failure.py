@@ -103,7 +103,7 @@ def _sample(mail: ParsedMail) -> ParsedMail | None:
 
 
 def _from_domain(sample: ParsedMail | None) -> str:
-    said = re.search(r"@([\w.-]+)>?\s*$", sample.headers.get("From")) if sample else None
+    said = re.search(r"@([\w.-]+)>?\s*$", sample.headers.get("From")[-_SHORT:]) if sample else None
     return said[1] if said else ""
 
 

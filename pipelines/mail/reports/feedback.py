@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from lxml import etree
@@ -28,6 +29,13 @@ _NODES: Final = 5_000
 _TEXT: Final = 4_096
 """Characters of an element that are kept."""
 _STEP: Final = 64 * 1024
+_ELEMENTS: Final = 3_500_000
+"""Of a report: as many as the most records that are read have. Telling of one costs a microsecond."""
+_ATTRIBUTES: Final = 600
+"""In a step: a tag of megabytes would hold as many as there is memory for."""
+_ATTRIBUTE: Final = re.compile(r"""=\s*["']""")
+_REPLACED: Final = 200_000
+"""Characters: decoding what is no text takes a hundred times as long as decoding text."""
 _DECLARATION: Final = re.compile(rb"""<\?xml\b[^>]{0,500}?\?>""")
 _ENCODING: Final = re.compile(rb"""encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _KNOWN_ENCODING: Final = re.compile(
@@ -38,6 +46,7 @@ _KNOWN_ENCODING: Final = re.compile(
 _ILLEGAL: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no place for (section 2.2)."""
 _END_OF_RECORD: Final = re.compile(rb"</(?:[\w.-]{1,40}:)?record\s{0,10}>", re.IGNORECASE)
+_RECORD_BEGINS: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?record[\s>]", re.IGNORECASE)
 _END: Final = re.compile(rb"</(?:[\w.-]{1,40}:)?feedback\s{0,10}>", re.IGNORECASE)
 
 
@@ -54,10 +63,15 @@ class Node:
 
         What holds elements is no text: where that comes of damage, the text would only be the beginning of one.
         """
-        node: Node | None = self
+        node = self
         for name in path:
-            node = next((child for child in node.children if child.name == name), None) if node else None
-        return node.text.strip() if node and not node.children else ""
+            for child in node.children:
+                if child.name == name:
+                    node = child
+                    break
+            else:
+                return ""
+        return "" if node.children else node.text.strip()
 
     def all(self, *path: str) -> list[Node]:
         """All elements at a path."""
@@ -107,13 +121,21 @@ def read(data: bytes, take: Callable[[int, Node], None], restart: Callable[[], N
     restart()
     # A record that is cut off would end with the document: only what ends itself is read again.
     truncated = _END.search(data) is None
-    ends = [match.end() for match in _END_OF_RECORD.finditer(data)] if truncated else []
-    rest = data[: ends[-1]] if ends else data
+    rest = data[: _end_of_records(data)] if truncated else data
     whole = _Sections(take)
     text = _Text(rest)
     _parse(whole, text.pieces(), recover=True)
-    lost = whole.lost + bool(truncated and b"<" in data[len(rest) :].strip()[:1] and len(rest) < len(data))
+    lost = whole.lost + bool(_RECORD_BEGINS.search(data, len(rest)))
     return Read(whole.feedback, whole.records, lost, damage, truncated, text.invalid)
+
+
+def _end_of_records(data: bytes) -> int:
+    """Where the last record that has an end ends; where none has, where the first begins."""
+    first = _RECORD_BEGINS.search(data)
+    end = first.start() if first else len(data)
+    for match in _END_OF_RECORD.finditer(data, end):
+        end = match.end()
+    return end
 
 
 def _parse(target: _Sections, pieces: Iterator[bytes], *, recover: bool) -> str:
@@ -154,7 +176,12 @@ class _Text:
             name = said[1].decode("ascii").lower() if said else ""
             if _KNOWN_ENCODING.fullmatch(name):
                 self._encoding = _python_name(name)
-        self.invalid = False
+        self._replaced = 0
+
+    @property
+    def invalid(self) -> bool:
+        """Whether anything was replaced so far."""
+        return self._replaced > 0
 
     def pieces(self) -> Iterator[bytes]:
         """Nothing of them ends a parser for its encoding or its characters."""
@@ -163,9 +190,15 @@ class _Text:
             last = start + _STEP >= len(self._data)
             text = decoder.decode(self._data[start : start + _STEP], last)
             text = _ILLEGAL.sub("\ufffd", text)
-            if "\ufffd" in text:
-                self.invalid = True
+            self._replaced += text.count("\ufffd")
+            self._check(text)
             yield text.encode("utf-8", "replace")
+
+    def _check(self, text: str) -> None:
+        if self._replaced > _REPLACED:
+            raise Refused("damaged_xml", "it is no text")
+        if text.count("=") > _ATTRIBUTES and len(_ATTRIBUTE.findall(text)) > _ATTRIBUTES:
+            raise Refused("damaged_xml", f"more than {_ATTRIBUTES} attributes in {_STEP // 1024} KiB")
 
 
 def _python_name(name: str) -> str:
@@ -173,6 +206,12 @@ def _python_name(name: str) -> str:
         return codecs.lookup(name).name
     except LookupError:
         return "utf-8"
+
+
+@lru_cache(maxsize=1000)
+def _name_of(tag: str) -> str:
+    """Without namespace or prefix."""
+    return tag.rpartition("}")[2].rpartition(":")[2].lower()
 
 
 class _Sections:
@@ -183,6 +222,7 @@ class _Sections:
         self._open: list[Node] = []
         self._nodes = 0
         self._number = 0
+        self._elements = 0
         self.feedback = False
         self.records = 0
         self.lost = 0
@@ -193,7 +233,10 @@ class _Sections:
         )
 
     def start(self, tag: str, _: object) -> None:
-        name = tag.rpartition("}")[2].rpartition(":")[2].lower()
+        self._elements += 1
+        if self._elements > _ELEMENTS:
+            raise Refused("too_many_records", f"more than {_ELEMENTS} elements")
+        name = _name_of(tag)
         if name in _SECTIONS:
             # Within another one: that has lost its end.
             self._abandon()
@@ -220,7 +263,7 @@ class _Sections:
     def end(self, tag: str) -> None:
         if not self._open:
             return
-        name = tag.rpartition("}")[2].rpartition(":")[2].lower()
+        name = _name_of(tag)
         # After damage not each element that began ends.
         for depth in range(len(self._open) - 1, -1, -1):
             if self._open[depth].name == name:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 100_000
 _MOST_BYTES: Final = 16 * 1024 * 1024
 """Of JSON; the reports of the largest senders have some hundred kilobytes."""
+_MOST_COMMAS: Final = 1_500_000
+"""Fifteen for each of `MOST_ROWS`. Each item of a list costs much more memory than it has text."""
 _NAME: Final = 255
 _PROSE: Final = 1_000
 _STRINGS: Final = 100
@@ -81,6 +83,15 @@ class Tls:
     refusals: list[tuple[str, str]] = field(default_factory=list)
     rows: int = 0
     """Numbers given so far."""
+    damaged: int = 0
+    """Policies and failures that are lost."""
+
+    def lose(self, what: str, refused: Refused) -> None:
+        """Their numbers are used up: a row has the same number whoever reads the report."""
+        if not self.damaged:
+            self.refusals.append((refused.cause, f"{what}: {refused.detail}"))
+        self.rows += 1
+        self.damaged += 1
 
 
 def parse(data: bytes, domain: str = "") -> Tls:
@@ -97,6 +108,8 @@ def parse(data: bytes, domain: str = "") -> Tls:
     """
     if len(data) > _MOST_BYTES:
         raise Refused("inflates_too_much", f"{len(data)} bytes of JSON; {_MOST_BYTES} are read at the most")
+    if data.count(b",") > _MOST_COMMAS:
+        raise Refused("too_many_records", f"more than {_MOST_COMMAS} items of JSON")
     report = _decoded(data.removeprefix(b"\xef\xbb\xbf"), _Report, "damaged_json")
     begin, end = _ms(report.date_range.start_datetime), _ms(report.date_range.end_datetime)
     contact = ", ".join(_words(report.contact_info))
@@ -118,8 +131,9 @@ def parse(data: bytes, domain: str = "") -> Tls:
         try:
             _take(found, common, _decoded(raw, _Result, "damaged_policy"), domain)
         except Refused as refused:
-            found.rows += 1
-            found.refusals.append((refused.cause, f"policy {number}: {refused.detail}"))
+            found.lose(f"policy {number}", refused)
+    if found.damaged > 1:
+        found.refusals.append(("damaged_policy", f"{found.damaged - 1} others"))
     return found
 
 
@@ -142,9 +156,7 @@ def _take(found: Tls, common: dict[str, Any], result: _Result, domain: str) -> N
         try:
             found.results.append(_row(found, same, _decoded(raw, _Failure, "damaged_policy")))
         except Refused as refused:
-            # Its number is used up: a row has the same number whoever reads the report.
-            found.rows += 1
-            found.refusals.append((refused.cause, f"a failure: {refused.detail}"))
+            found.lose("a failure", refused)
 
 
 def _row(found: Tls, same: dict[str, Any], told: _Failure) -> TlsResult:
