@@ -56,7 +56,7 @@ def mail(head: str = "", subject: str = "hello", text: str = "Hi") -> str:
         ("References: <a@b.example>\n", "reply", False),
     ],
 )
-def test_fields(tell: Callable[..., Kind], head: str, kind: str, machine: bool) -> None:
+def test_fields(tell: Callable[..., Kind], head: str, kind: str, *, machine: bool) -> None:
     told = tell(mail(head))
     assert (told.kind, told.automatic) == (kind, machine)
 

@@ -11,7 +11,8 @@ from pipelines.mail.kinds.dsn import address_of
 from pipelines.mail.kinds.fields import every, first, groups_of
 from pipelines.mail.kinds.kind import Kind
 from pipelines.mail.kinds.original import original_of, returned
-from pipelines.mail.kinds.rows import FIELD, blank
+from pipelines.mail.kinds.rows import FIELD, REPLY, blank
+from pipelines.mail.reports import failure_of
 
 if TYPE_CHECKING:
     from pipelines.mail.addresses import Pseudonyms
@@ -64,7 +65,7 @@ def kind_of(facts: Facts, pseudonyms: Pseudonyms) -> Kind | None:
     kind = type_of(fields)
     row = _row(facts, fields, kind, pseudonyms)
     if kind == FAILURE:
-        row["event_type"] = ""
+        _fail(row, facts, pseudonyms)
         return Kind("dmarc", "authentication failure report", automatic=True, feedback=[row])
     return Kind("complaint", f"feedback report: {kind}"[:80], automatic=True, feedback=[row])
 
@@ -81,6 +82,17 @@ def _row(facts: Facts, fields: Group, kind: str, pseudonyms: Pseudonyms) -> Feed
     row["source_ip"] = _ip(first(fields, "source-ip"))
     row["time"] = millis_of(facts.first("date"))
     return row
+
+
+def _fail(row: Feedback, facts: Facts, pseudonyms: Pseudonyms) -> None:
+    """Make it the row of a failure report (view `dmarc_failures`): one that counts for nothing."""
+    row["event_type"] = ""
+    if found := failure_of(facts.mail):
+        row["domain"] = found.reported_domain
+        row["bounce_subtype"] = found.auth_failure
+        row["action"] = found.delivery_result
+        row["smtp_reply"] = pseudonyms.redact(found.authentication_results[:REPLY])
+        row["time"] = found.arrival_time or row["time"]
 
 
 def _bare_original(facts: Facts, pseudonyms: Pseudonyms) -> Kind | None:

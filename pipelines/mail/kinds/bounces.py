@@ -28,9 +28,10 @@ def of_report(facts: Facts, pseudonyms: Pseudonyms) -> Kind | None:
     reports, named = dsn.reports_of(facts, part)
     if not any(report.address for report in reports.recipients):
         _name(reports, prose.reports_of(facts, "").recipients)
+    end = prose.end_of(facts.lines)
     for report in reports.recipients:
         if not (code_in(report.reply) or status_in(report.reply)):
-            _complete(report, facts)
+            _complete(report, facts, end, alone=len(reports.recipients) == 1)
     return _kind(facts, reports, original_of(facts, _returned(facts), named), pseudonyms)
 
 
@@ -54,9 +55,9 @@ def _returned(facts: Facts) -> Headers:
     return returned(facts.mail) or Headers(tuple(prose.headers_in(facts)))
 
 
-def _complete(report: Report, facts: Facts) -> None:
+def _complete(report: Report, facts: Facts, end: int, *, alone: bool) -> None:
     """Take what the text beside a report says of a recipient, where the report gives no reply."""
-    said = prose.reply_for(facts, report.address)
+    said = prose.reply_for(facts, report.address, end, alone=alone)
     if said and (not report.reply or len(report.reply) < len(said)):
         report.reply = said
         report.status = dsn.status_of(report.status, said)
@@ -65,7 +66,8 @@ def _complete(report: Report, facts: Facts) -> None:
 def _kind(facts: Facts, reports: Reports, original: Original, pseudonyms: Pseudonyms) -> Kind:
     if not any(report.address for report in reports.recipients) and original.to:
         # A message to one recipient alone: that is who did not get it.
-        said = reports.recipients[0] if reports.recipients else Report(reply=prose.reply_for(facts, ""))
+        reply = prose.reply_for(facts, "", prose.end_of(facts.lines), alone=True)
+        said = reports.recipients[0] if reports.recipients else Report(reply=reply)
         said.address = original.to
         said.status = dsn.status_of(said.status, said.reply)
         reports.recipients = [said]

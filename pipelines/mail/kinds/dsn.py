@@ -9,7 +9,7 @@ from pipelines.intake.addresses import bare
 from pipelines.mail.dates import millis_of
 from pipelines.mail.kinds.classification import status_in
 from pipelines.mail.kinds.fields import Group, every, first, groups_of
-from pipelines.mail.kinds.rows import Report, Reports
+from pipelines.mail.kinds.rows import MAX_ROWS, Report, Reports
 
 if TYPE_CHECKING:
     from pipelines.mail.kinds.facts import Facts
@@ -43,7 +43,7 @@ def status_part(facts: Facts) -> Part | None:
 
 
 def read(text: str) -> tuple[list[Report], Group]:
-    """Recipients, and the fields of the message as a whole. `text`: of the part."""
+    """Recipients, one more than are kept at most, and the fields of the message as a whole. `text`: of the part."""
     message: Group = []
     recipients: list[Group] = []
     for group in groups_of(text):
@@ -55,7 +55,7 @@ def read(text: str) -> tuple[list[Report], Group]:
             else:
                 recipients.append(piece)
             message += [field for field in piece if field[0] not in _OF_RECIPIENT]
-    return [_report(group) for group in recipients], message
+    return [_report(group) for group in recipients[: MAX_ROWS + 1]], message
 
 
 def _pieces(group: Group) -> list[Group]:

@@ -149,6 +149,11 @@ class Facts:
         """Lines of what a person would read, as many as are looked at."""
         return lines_of(self.mail.text)
 
+    @cached_property
+    def lowered(self) -> list[str]:
+        """`lines` in lower case."""
+        return [line.lower() for line in self.lines]
+
 
 def lines_of(text: str) -> list[str]:
     """Lines as far as they are looked at, whatever ends them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -164,13 +165,14 @@ def headers_in(facts: Facts) -> list[tuple[str, str]]:
     return fields
 
 
-def reply_for(facts: Facts, address: str) -> str:
-    """What a text says of a recipient whom a report names without a reply."""
-    lines = facts.lines[: end_of(facts.lines)]
-    for number, line in enumerate(lines):
-        if address.lower() in line.lower() and (reply := _reply(lines[number : number + _SEGMENT])):
-            return reply
-    return _reply(lines)
+def reply_for(facts: Facts, address: str, end: int, *, alone: bool) -> str:
+    """What a text says, up to line `end`, of whom a report names without a reply. `alone`: there is no other."""
+    lines, wanted = facts.lines, address.lower()
+    number = (
+        next((n for n, line in enumerate(facts.lowered[:end]) if wanted in line), None) if wanted else None
+    )
+    reply = _reply(lines[number : min(end, number + _SEGMENT)]) if number is not None else ""
+    return reply or (_reply(lines[:end]) if alone else "")
 
 
 def _delays(lines: list[str], subject: str) -> bool:
@@ -234,7 +236,8 @@ def _said_of(lines: list[str], number: int, starts: list[int], *, alone: bool) -
     """What is said of the recipient that line `number` names."""
     if number < 0:
         return _reply(lines) if alone else ""
-    following = next((start for start in starts if start > number), len(lines))
+    place = bisect_right(starts, number)
+    following = starts[place] if place < len(starts) else len(lines)
     segment = lines[number : min(following, number + _SEGMENT)]
     first = _OWN_LINE.match(segment[0])
     if first and _REST.match(first[2]):

@@ -19,6 +19,8 @@ MAX_ROWS: Final = 500
 """Rows of a mail: SES sends a message to 50 recipients at most, and a row of the topic must fit into a block."""
 REPLY: Final = 1_000
 """Characters of a reply that are kept: an SMTP line has 512 (RFC 5321, 4.5.3.1.5)."""
+_ADDRESS: Final = 512
+"""Characters of an address; RFC 5321 has 320 (4.5.3.1), and what is longer is none."""
 FIELD: Final = 255
 """Characters of other fields."""
 _BRACKETED: Final = re.compile(r"[\[(]([0-9A-Fa-f.:]{3,45})[\])]")
@@ -74,7 +76,7 @@ def rows_of_bounce(reports: Reports, original: Original, pseudonyms: Pseudonyms,
 
 def blank(address: str, original: Original, pseudonyms: Pseudonyms) -> Feedback:
     """A row that says whom and which message, and nothing else. `address`: empty where nobody is named."""
-    person = pseudonyms.recipient(address)
+    person = pseudonyms.recipient(address if len(address) <= _ADDRESS else "")
     return Feedback(
         event_type="",
         ses_id=original.ses_id[:FIELD],
