@@ -11,6 +11,7 @@ from connectors.errors import SettingsError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from connectors.clickhouse.sql import Target
     from connectors.notify.channels import RepeatingChannel
@@ -65,6 +66,7 @@ def companions_of(
     settings: Settings,
     target: Target,
     failures: Callable[[], tuple[RouteFailure, ...]],
+    data_dir: Path | None = None,
 ) -> Sequence[Companion]:
     """What runs beside the delivery, once in an installation.
 
@@ -72,6 +74,11 @@ def companions_of(
         settings: of the process.
         target: where ClickHouse is; empty: nowhere.
         failures: the routes that do not deliver at present.
+        data_dir: of an embedded instance.
+
+    Raises:
+        SettingsError: mail is to be sent on, and addresses cannot be hashed as the bridge does it.
+        StoreError: the directory of attachments cannot be used.
     """
     from connectors.alarms.rules import rules_file_of
     from connectors.clickhouse.sql import Through
@@ -85,10 +92,32 @@ def companions_of(
         memory=target if isinstance(target, Through) else None,
         framing=_framing(settings),
     )
+    others = [response, *_of_mail(settings, target, data_dir)]
     if not target:
-        return (response,)
+        return others
     framing = _framing(settings)
-    return response, Watch(settings, rules_file_of(settings), target, failures=failures, framing=framing)
+    return [*others, Watch(settings, rules_file_of(settings), target, failures=failures, framing=framing)]
+
+
+def _of_mail(settings: Settings, target: Target, data_dir: Path | None) -> list[Companion]:
+    """What sends mail on where that is wanted, and what sweeps attachments where they are files."""
+    from connectors.attachments.directory import DirectoryStore
+    from connectors.attachments.opening import open_store
+    from connectors.attachments.sweeper import Sweeper
+    from connectors.cli.wiring import policy_of
+    from connectors.clickhouse.sql import Through
+    from connectors.distribution.companion import DistributionCompanion
+    from connectors.inbound.settings import policy_of as mail_policy_of
+
+    found: list[Companion] = []
+    if settings.inbound.distribution.enabled:
+        policy = mail_policy_of(settings.inbound, policy_of(settings))
+        memory = target if isinstance(target, Through) else None
+        found.append(DistributionCompanion(settings, policy, memory=memory, framing=_framing(settings)))
+    store = open_store(settings, data_dir)
+    if isinstance(store, DirectoryStore):
+        found.append(Sweeper(store))
+    return found
 
 
 def channels_of(notify: Notify) -> list[tuple[Route, RepeatingChannel]]:

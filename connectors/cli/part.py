@@ -155,7 +155,7 @@ def notify(outside: Outside) -> None:
         past=lambda: patience(lambda: from_clickhouse(target)),
         policy=Policy(stop_s=_TELLING_S, companions_s=0.5),
     )
-    notifier.accompany(companions_of(settings, target, notifier.failures))
+    notifier.accompany(companions_of(settings, target, notifier.failures, Path(config.directory)))
     with (
         _figures(settings, "notify", lambda: of_notifier(notifier, time.time())),
         suppress(Stopped),

@@ -6,7 +6,7 @@ from typing import Final
 
 from connectors.metrics.metric import PREFIX, Metric
 from connectors.metrics.of_bridge import BRIDGE, MAIL
-from connectors.metrics.of_notify import NOTIFY, RESPONSE, WATCH
+from connectors.metrics.of_notify import DISTRIBUTION, NOTIFY, RESPONSE, WATCH
 
 __all__ = ("BY_NAME", "METRICS", "PREFIX", "Metric", "markdown")
 
@@ -335,7 +335,7 @@ _EXPLAINER: Final = (
         "above 10: pages go out before it (notify.evidence_wait_s); give ClickHouse more cores",
     ),
 )
-METRICS: Final = (*BRIDGE, *MAIL, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE, *WATCH)
+METRICS: Final = (*BRIDGE, *MAIL, *_WORKER, *_SINK, *_EXPLAINER, *NOTIFY, *RESPONSE, *WATCH, *DISTRIBUTION)
 BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

@@ -47,7 +47,7 @@ NOTIFY: Final = (
         "notify",
         "counter",
         "failures",
-        "of what runs beside the delivery (the watch, the response), each of which starts it again",
+        "of what runs beside the delivery (the watch, the response, the distribution), each of which starts it again",
         "grows: notify's log has the traceback",
         ("companion",),
     ),
@@ -111,5 +111,32 @@ WATCH: Final = (
         "s",
         "that the watch last took to ask ClickHouse",
         "minutes: name fewer values in the rules of delivery_latency and traffic_stopped",
+    ),
+)
+DISTRIBUTION: Final = (
+    Metric(
+        "notify_mails_forwarded",
+        "notify",
+        "counter",
+        "steps",
+        "of sending mail on, by outcome (docs/distribution.md); in whoever runs the distribution",
+        "unknown or untold grows: see `mail_forwards`; deferred grows: SES throttles",
+        ("outcome",),
+    ),
+    Metric(
+        "notify_mails_to_forward",
+        "notify",
+        "gauge",
+        "mails",
+        "that are to be sent on and are not settled",
+        "grows: SES, S3 or SNS do not take it; notify's log has the sentence",
+    ),
+    Metric(
+        "notify_oldest_mail_to_forward_seconds",
+        "notify",
+        "gauge",
+        "s",
+        "that the oldest of them waits",
+        "minutes: as notify_mails_to_forward",
     ),
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from connectors.clickhouse.latency import Latencies
     from connectors.clickhouse.recounter import Numbers as RecounterNumbers
     from connectors.clickhouse.sink import Numbers as SinkNumbers
+    from connectors.distribution.forwarder import Numbers as DistributionNumbers
     from connectors.notify.notifier import Notifier
     from connectors.response.responder import Numbers as ResponseNumbers
     from connectors.sources.numbers import Numbers as SourceNumbers
@@ -129,6 +130,7 @@ def of_notifier(notifier: Notifier, now: float) -> Iterator[Sample]:
     for name, count in notifier.companion_failures.items():
         yield Sample("notify_companion_failures", count, (name,))
     # Heavy, and for this process alone.
+    from connectors.distribution.companion import DistributionCompanion  # noqa: PLC0415
     from connectors.response.companion import ResponseCompanion  # noqa: PLC0415
     from connectors.watch.watch import Watch  # noqa: PLC0415
 
@@ -137,6 +139,16 @@ def of_notifier(notifier: Notifier, now: float) -> Iterator[Sample]:
             yield from of_response(each.numbers)
         elif isinstance(each, Watch):
             yield from of_watch(each.numbers)
+        elif isinstance(each, DistributionCompanion):
+            yield from of_distribution(each.numbers)
+
+
+def of_distribution(numbers: DistributionNumbers) -> Iterator[Sample]:
+    """Of the distribution beside a notifier."""
+    for outcome, count in sorted(numbers.outcomes.items()):
+        yield Sample("notify_mails_forwarded", count, (outcome,))
+    yield Sample("notify_mails_to_forward", numbers.waiting)
+    yield Sample("notify_oldest_mail_to_forward_seconds", numbers.oldest_s)
 
 
 def of_watch(numbers: WatchNumbers) -> Iterator[Sample]:
