@@ -191,8 +191,8 @@ def decode(data: bytes, label: str, hint: str = "") -> tuple[str, str]:
     codec = codec_of(label)
     if not codec:
         return _guessed(data, hint), "charset_unknown"
-    if codec.startswith(_ONE_BYTE) and (text := _utf8(data)):
-        return text, "charset_wrong"  # letters of these do not make sound UTF-8 by chance
+    if text := _other(data, codec):
+        return text, "charset_wrong"
     try:
         return _scalar(data.decode(codec)), ""
     except (UnicodeError, ValueError):
@@ -218,6 +218,14 @@ def _japanese(data: bytes) -> str:
     return _scalar("".join(output))
 
 
+def _other(data: bytes, codec: str) -> str:
+    """Of bytes that are plainly of another charset, though the one they claim would take them."""
+    if codec in _MULTIBYTE and b"\x1b" in data and _ESCAPES.search(data):
+        return _japanese(data)
+    # Letters of these do not make sound UTF-8 by chance.
+    return _utf8(data) if codec.startswith(_ONE_BYTE) else ""
+
+
 def _utf8(data: bytes) -> str:
     """Empty where it is none, or nothing beyond ASCII."""
     try:
@@ -241,19 +249,19 @@ def _mislabelled(data: bytes, codec: str, hint: str) -> tuple[str, str]:
 
 def _lenient(data: bytes, codec: str) -> tuple[str, bool]:
     text = _scalar(data.decode(codec, "replace"))
-    return text, text.count("\ufffd") <= max(len(text) * _REPLACED_SHARE, 1)
+    return text, text.count("\ufffd") <= len(text) * _REPLACED_SHARE
 
 
 def _guessed(data: bytes, hint: str) -> str:
     """By what the bytes say themselves, else by the hint, else as Western Europe would have written it."""
+    if _ESCAPES.search(data):
+        return _japanese(data)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         pass
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return _scalar(data.decode("utf-16", "replace"))
-    if _ESCAPES.search(data):
-        return _japanese(data)
     codec = codec_of(hint) if hint else ""
     if codec and codec not in _MULTIBYTE:
         text, fits = _lenient(data, codec)

@@ -22,7 +22,8 @@ _CR_SEPARATOR: Final = re.compile(rb"\r\r(?!\r*\n)")
 _NO_HEADER: Final = re.compile(rb"\r?\n|\r(?!\n)")
 _BARE_CR: Final = re.compile(rb"\r(?!\n)")
 _BLANKS: Final = (b" ", b"\t")
-_FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z/-]+)[ \t]*:")
+"""RFC 5322 would have `{"a"` for a name as well; nobody else would."""
 _LEFTOVER: Final = re.compile(rb">?From ")
 _WORD: Final = re.compile(
     r"=\?(?P<charset>[^?\s]{1,64})\?(?P<encoding>[bBqQ])\?(?P<data>[^?]*(?:\?(?!=)[^?]*){0,3})\?="
@@ -73,8 +74,8 @@ def header_block(data: bytes, start: int, end: int, limits: Limits) -> HeaderBlo
 def _separator(data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
     """The empty line; in a mail of bare CRs that before anything else."""
     first_lf = data.find(b"\n", start, stop)
-    until = stop if first_lf < 0 else first_lf
-    if data.find(b"\r", start, until - 1) >= 0 and (found := _CR_SEPARATOR.search(data, start, until)):
+    until = stop if first_lf < 0 else first_lf + 1
+    if data.find(b"\r", start, until - 2) >= 0 and (found := _CR_SEPARATOR.search(data, start, until)):
         return found
     return _SEPARATOR.search(data, start, stop)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BREAKS: Final = frozenset(b"\r\n")
+_BREAK: Final = re.compile(rb"\r{0,2}\n|\r")
 _BLANK: Final = b" \t"
 _FALSE: Final = 100
 """Lines that only look like a delimiter and cost a step of Python each: beyond, true ones are searched for."""
@@ -105,4 +106,5 @@ def _before_break(data: bytes, opened: int, found: int) -> int:
 
 
 def _behind_break(data: bytes, position: int, end: int) -> int:
-    return min(position + (2 if data.startswith(b"\r\n", position, end) else 1), end)
+    match = _BREAK.match(data, position, end)
+    return match.end() if match else min(position + 1, end)

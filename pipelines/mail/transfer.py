@@ -16,6 +16,7 @@ _UU_END: Final = re.compile(rb"[\r\n]end[ \t]*(?=[\r\n]|$)")
 _UU_LINE: Final = re.compile(rb"[^\r\n]+")
 _LF: Final = re.compile(rb"\n")
 _BARE_CR: Final = re.compile(rb"\r(?!\n)")
+_QP_BLANKS: Final = re.compile(rb"=[ \t]+(?=\r?\n)")
 _QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*[\r\n]|[ \t0-9A-Fa-f]?\Z)")
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary"})
 _UU: Final = frozenset({"x-uuencode", "uuencode", "uue", "x-uue"})
@@ -34,6 +35,8 @@ def undone(data: memoryview, encoding: str) -> tuple[bytes, str]:
         return _base64(data)
     if encoding == "quoted-printable":
         defect = "qp_damaged" if _QP_BROKEN.search(data[:_LOOKED_AT]) else ""
+        if _QP_BLANKS.search(data):
+            data = memoryview(_QP_BLANKS.sub(b"=", data))  # at the ends of lines they were added on the way
         if _BARE_CR.search(data) and not _LF.search(data):
             return binascii.a2b_qp(bytes(data).replace(b"\r", b"\n")), defect  # it knows LF and CRLF
         return binascii.a2b_qp(data), defect
