@@ -53,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
         if args.out:
             truth = Tree(args.out, traffic).write(progress.at)
             print(
-                f"{truth.events} events, {truth.copies} copies of them and {truth.dead_letters} broken "
-                f"records in {args.out / 'events'}; what is true of them is in {args.out / 'truth.json'}"
+                f"{truth.events} events, {truth.copies} copies of them, {truth.mails.total()} mails that came back and "
+                f"{truth.dead_letters} broken records in {args.out / 'events'}; "
+                f"what is true of them is in {args.out / 'truth.json'}"
             )
         else:
             count = send.to_http(args.http, traffic, args.access_key, progress.at)

@@ -54,7 +54,7 @@ class Traffic:
         """
         self.truth = Truth(seed)
         self._rng = Random(seed)  # noqa: S311 - a simulation
-        self._now = now_ms
+        self.now_ms = now_ms
         self._events = events
         self._span = span_ms
         self._campaigns = world.CALM if calm else world.CAMPAIGNS
@@ -70,7 +70,7 @@ class Traffic:
         jitter = min(_WINDOW, expected * _JITTER)
         while made < self._events:
             share = min(1.0, messages / expected)
-            sent = self._now - self._span + int(share * self._span * 0.98) + self._rng.randrange(1000)
+            sent = self.now_ms - self._span + int(share * self._span * 0.98) + self._rng.randrange(1000)
             stale = _STALE_MS if self._rng.random() < _STALE else 0
             for event in self._message(share, sent - stale, stale):
                 made += 1
@@ -300,7 +300,7 @@ class Traffic:
 
     def _has_come(self, time_ms: int) -> bool:
         """Whether a time is not of the future."""
-        return time_ms <= self._now
+        return time_ms <= self.now_ms
 
     def _open(self, message: Message, time_ms: int, user_agent: str) -> Event:
         detail = {"ipAddress": "203.0.113.80", "timestamp": iso(time_ms), "userAgent": user_agent}
@@ -345,6 +345,6 @@ class Traffic:
         }
         late = 3 * 60 * _MINUTE_MS if self._rng.random() < 0.5 else 0  # noqa: PLR2004
         if message.campaign.reported:
-            reported = self._now - self._span + int(message.campaign.reported * self._span)
+            reported = self.now_ms - self._span + int(message.campaign.reported * self._span)
             late = max(0, reported - time - message.delay_ms)
         return payloads.event(message, "Complaint", time, detail, delay_ms=late)

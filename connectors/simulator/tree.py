@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import re
 from random import Random
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
 from connectors.simulator import broken, wire, world
+from connectors.simulator.inbox import inbox
 from connectors.simulator.payloads import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from connectors.simulator.payloads import Event
+    from connectors.simulator.replies import Mail
     from connectors.simulator.traffic import Traffic
     from connectors.simulator.truth import Truth
 
@@ -25,6 +28,9 @@ _SINGLE_FILES: Final = 150
 """Files of one message each, for each kind, at the most: they are for variety, not for volume."""
 _REQUEST_EVENTS: Final = 100
 _BROKEN_EVERY: Final = 400
+_ANSWERED_EVENTS: Final = 20_000
+"""Of the first events some messages are answered by mail: those of a million need not be kept in memory."""
+_FROM: Final = re.compile(rb"^(>*From )", re.MULTILINE)
 
 
 class Tree:
@@ -53,8 +59,11 @@ class Tree:
         self._controls()
         file: IO[bytes] | gzip.GzipFile | None = None
         last: Event | None = None
+        answered: list[Event] = []
         for number, event in enumerate(self._traffic):
             last = event
+            if number < _ANSWERED_EVENTS:
+                answered.append(event)
             if number % _OBJECT_EVENTS == 0:
                 self._close(file)
                 file = self._object(event)
@@ -65,6 +74,7 @@ class Tree:
         if last is not None:
             self._flush_request(last)
             self._cut_gzip(last)
+        self._mails(inbox(answered, self.truth, self._traffic.now_ms))
         (self._home / "truth.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(self.truth.as_json()))
         )
@@ -145,6 +155,24 @@ class Tree:
         self.truth.copies += len(self._request)
         self._request = []
 
+    def _mails(self, mails: Sequence[Mail]) -> None:
+        """Some as files, some in a mailbox, some in both; a few in the notification of SES that brings them."""
+        folder = self._root / "mail"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "inbox.mbox").open("wb") as mailbox:
+            for number, mail in enumerate(mails):
+                if number % 7 == 2:  # noqa: PLR2004 - so many of each, as below
+                    text = wire.received(mail, "", "")
+                    (folder / f"{number:05d}.json").write_bytes(wire.envelope(text, mail.time_ms, self._rng))
+                    self.truth.mail_copies += 1
+                    continue
+                if number % 3:
+                    (folder / f"{number:05d}.eml").write_bytes(mail.raw)
+                    self.truth.mail_copies += 1
+                if number % 3 < 2:  # noqa: PLR2004
+                    mailbox.write(_in_mbox(mail))
+                    self.truth.mail_copies += 1
+
     def _cut_gzip(self, event: Event) -> None:
         """A file whose upload broke off. It holds no whole record, so that the truth stays countable."""
         packed = gzip.compress(wire.bare(event))
@@ -166,3 +194,15 @@ class Tree:
             f"'Bounce' notifications from Amazon SES for identity '{world.CAMPAIGNS[0].from_domain}'.",
         }
         (folder / "subscribed.json").write_bytes(msgspec.json.encode(subscribed))
+
+
+def _in_mbox(mail: Mail) -> bytes:
+    """As an mbox of the kind `mboxrd` has it."""
+    text = _FROM.sub(rb">\1", mail.raw.replace(b"\r\n", b"\n"))
+    return (
+        b"From "
+        + (mail.envelope_from or "MAILER-DAEMON").encode()
+        + b" Mon Jan  1 00:00:00 2024\n"
+        + text
+        + b"\n"
+    )

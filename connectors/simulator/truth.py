@@ -57,6 +57,8 @@ class Truth:
 
     mails: Counter[str] = field(default_factory=Counter)
     """Received mails, by kind."""
+    mail_copies: int = 0
+    """Of mails as written, each copy counted."""
     replies: Counter[str] = field(default_factory=Counter)
     """What people answered to messages of a campaign; `out_of_office`: what their machines did."""
     out_of_office: Counter[str] = field(default_factory=Counter)
@@ -100,6 +102,13 @@ class Truth:
             "broken": dict(sorted(self.broken.items())),
             "by_type": dict(sorted(self.by_type.items())),
             "sends_by_region": dict(sorted(self.sends.items())),
+            "mails": dict(sorted(self.mails.items())),
+            "mail_copies": self.mail_copies,
+            "replies": dict(sorted(self.replies.items())),
+            "out_of_office": dict(sorted(self.out_of_office.items())),
+            "conversations": len(self.threads),
+            "told_by_mail": dict(sorted(self.reported.items())),
+            "dmarc_rows": self.dmarc_rows,
             "campaign_hours": [
                 {"campaign": campaign, "hour": hour // 1000} | {name: cell[name] for name in COUNTED}
                 for (campaign, hour), cell in sorted(self.cells.items())

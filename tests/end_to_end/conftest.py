@@ -26,6 +26,9 @@ VIEWS = {
     "rates": "SELECT * FROM rates ORDER BY dimension, value, hour",
     "campaign_health": "SELECT * FROM campaign_health ORDER BY campaign, hour",
     "dead_letters": "SELECT * FROM dead_letters ORDER BY 1, 2, 3",
+    "mails": "SELECT * FROM mails ORDER BY mail_id",
+    "threads": "SELECT * FROM threads ORDER BY thread_id",
+    "dmarc_records": "SELECT * FROM dmarc_records ORDER BY ALL",
 }
 
 
