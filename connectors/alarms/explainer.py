@@ -65,6 +65,10 @@ class Policy:
     retry: Retry = field(default_factory=Retry)
 
 
+EMBEDDED: Final = Policy(again_s=5.0)
+"""There are few incidents, and somebody looks on."""
+
+
 @dataclass(slots=True)
 class Numbers:
     """What the explainer has done since it started."""

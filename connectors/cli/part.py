@@ -50,7 +50,7 @@ def sink(outside: Outside) -> None:
 
     Creates the topics before all that.
     """
-    from connectors.alarms.explainer import Explainer
+    from connectors.alarms.explainer import EMBEDDED, Explainer
     from connectors.alarms.left import left_unexplained
     from connectors.cli.beside import beside
     from connectors.cli.known import known
@@ -79,7 +79,8 @@ def sink(outside: Outside) -> None:
     consumer = Sink(settings.kafka, client)
     _end_when_full(outside, consumer, Path(config.directory))
     recounting = recounter.Recounter(settings.kafka, lambda: answers.connect(dsn), policy=recounter.EMBEDDED)
-    explaining = Explainer(settings.kafka, lambda: open_client(dsn), left=left_unexplained(client))
+    left = left_unexplained(client)
+    explaining = Explainer(settings.kafka, lambda: open_client(dsn), policy=EMBEDDED, left=left)
 
     def read() -> Iterator[Sample]:
         yield from of_sink(consumer.numbers)
