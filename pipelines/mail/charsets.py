@@ -32,6 +32,8 @@ _ALIASES: Final = {
     "utf-7": "utf-7",
     "utf7": "utf-7",
     "utf-16": "utf-16",
+    "utf-16-le": "utf-16-le",
+    "utf-16-be": "utf-16-be",
     "utf-16le": "utf-16-le",
     "utf-16be": "utf-16-be",
     "unicode": "utf-16",

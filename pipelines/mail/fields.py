@@ -32,6 +32,8 @@ _HEX: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
 _FIRST: Final = re.compile(r"\s*([^;\s]+)\s*")
 _PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
 _EXTENDED: Final = re.compile(r"([^*]+)\*(?:(\d{1,3}))?(\*)?")
+_ESCAPED: Final = re.compile(r'\\(["\\])')
+"""Others are left: of paths of Windows that nobody escaped."""
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -193,7 +195,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
     pieces: dict[str, dict[int, tuple[str, bool]]] = {}
     for match in _PARAMETER.finditer(rest if rest.startswith(";") else ";" + rest):
         name = match[1].lower()
-        text = match[2].replace("\\", "") if match[2] is not None else match[3].strip()
+        text = _ESCAPED.sub(r"\1", match[2]) if match[2] is not None else match[3].strip()
         extended = _EXTENDED.fullmatch(name) if "*" in name else None
         if extended is None:
             found.setdefault(name, decoded(text))
