@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 _LOOKED_AT: Final = 1_000
+_HARD_GENERAL: Final = ("Permanent", "General")
+_SOFT_GENERAL: Final = ("Transient", "General")
 _KEPT: Final = 8_192
 _STATUS: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 _FAILED: Final = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
@@ -82,25 +84,25 @@ def classify(status: str, reply: str) -> tuple[str, str]:
     """Type and subtype of a bounce that is final. Both may be empty."""
     text = reply[:_LOOKED_AT]
     transient = (status or code_in(text)).startswith("4")
-    for rule, pattern in _words():
-        if pattern.search(text):
-            # A status of class 4 says that it might have gone well later (RFC 3463, 3.1): nothing is wrong for good.
-            return (
-                ("Transient", "General")
-                if transient and rule.type == "Permanent"
-                else (rule.type, rule.subtype)
-            )
+    said = next(((rule.type, rule.subtype) for rule, pattern in _words() if pattern.search(text)), None)
     if transient:
-        return (
-            _statuses().get(status[2:], ("Transient", "General"))
-            if status[2:] in _SOFT
-            else ("Transient", "General")
-        )
-    if status.startswith("5"):
-        subject, _, detail = status[2:].partition(".")
-        rows = _statuses()
-        return rows.get(f"{subject}.{detail}") or rows.get(f"{subject}.*") or ("Permanent", "General")
-    return ("Permanent", "General") if code_in(text).startswith("5") else ("Undetermined", "Undetermined")
+        # Class 4 says that it might have gone well later (RFC 3463, 3.1): nothing is wrong for good.
+        said = said or (_statuses()[status[2:]] if status[2:] in _SOFT else _SOFT_GENERAL)
+        return _SOFT_GENERAL if said[0] == "Permanent" else said
+    told = _of_status(status)
+    if said == _HARD_GENERAL and told is not None and told[0] == "Permanent":
+        return told
+    return (
+        said or told or (_HARD_GENERAL if code_in(text).startswith("5") else ("Undetermined", "Undetermined"))
+    )
+
+
+def _of_status(status: str) -> tuple[str, str] | None:
+    """Of class 5; None of any other."""
+    if not status.startswith("5"):
+        return None
+    rows, subject = _statuses(), status[2:].partition(".")[0]
+    return rows.get(status[2:]) or rows.get(f"{subject}.*") or _HARD_GENERAL
 
 
 _SOFT: Final = frozenset({"2.2", "2.3", "3.4"})

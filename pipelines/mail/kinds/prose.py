@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines.mail.addresses import listed
 from pipelines.mail.kinds import dsn
-from pipelines.mail.kinds.classification import status_in
+from pipelines.mail.kinds.classification import code_in, status_in
 from pipelines.mail.kinds.rows import Report, Reports
 
 if TYPE_CHECKING:
@@ -172,7 +172,15 @@ def reply_for(facts: Facts, address: str, end: int, *, alone: bool) -> str:
         next((n for n, line in enumerate(facts.lowered[:end]) if wanted in line), None) if wanted else None
     )
     reply = _reply(lines[number : min(end, number + _SEGMENT)]) if number is not None else ""
-    return reply or (_reply(lines[:end]) if alone else "")
+    if not reply and number is not None:
+        reply = _said_at(lines[number]) or ""
+    return reply or (_reply(lines[:end]) or _prose(lines[:end]) if alone else "")
+
+
+def _said_at(line: str) -> str | None:
+    """What follows a recipient that a line begins with; None: it begins with none."""
+    found = _OWN_LINE.match(line)
+    return found[2].lstrip(" :") if found and _REST.match(found[2]) else None
 
 
 def _delays(lines: list[str], subject: str) -> bool:
@@ -239,9 +247,9 @@ def _said_of(lines: list[str], number: int, starts: list[int], *, alone: bool) -
     place = bisect_right(starts, number)
     following = starts[place] if place < len(starts) else len(lines)
     segment = lines[number : min(following, number + _SEGMENT)]
-    first = _OWN_LINE.match(segment[0])
-    if first and _REST.match(first[2]):
-        segment = [first[2].lstrip(" :"), *segment[1:]]
+    first = _said_at(segment[0])
+    if first is not None:
+        segment = [first, *segment[1:]]
     return (
         _reply(segment)
         or (_reply(lines[:number]) if alone else "")
@@ -262,10 +270,14 @@ def _reply(lines: list[str]) -> str:
 
 
 def _whole(first: str, rest: list[str]) -> str:
-    reply = [first]
+    reply, code = [first], code_in(first[:4])
     for line in rest[: _LONGEST - 1]:
         if not line.strip() or line.lstrip().startswith((">>>", "<<<", "---", "Giving up", "[")):
             break
+        if not line[0].isspace() and "@" in line and _said_at(line) is not None:
+            break  # the next recipient
+        if code_in(line[:4]) not in ("", code):
+            break  # the next reply: lines of one have one code (RFC 5321, 4.2.1)
         reply.append(line.strip())
     return " ".join(reply)
 
