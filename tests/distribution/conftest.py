@@ -146,6 +146,7 @@ class World:
     """What outlives forwarders. `moment` is called before and after each effect, with its name."""
 
     raw = staticmethod(raw_mail)
+    policy = staticmethod(mail_policy)
     settings = SETTINGS
     photo = PHOTO
     Crash = Crash
