@@ -189,6 +189,42 @@ def test_rows_that_do_not_decode_are_rejected_as_their_block(client: Any, event:
     assert number(client, "events") == 2
 
 
+def test_each_record_of_a_topic_goes_to_its_table_and_others_are_rejected(client: Any, event: Any) -> None:
+    reported = {
+        "report_id": "r",
+        "reporter": "google.com",
+        "policy_domain": "shop.example",
+        "mail_id": b"m" * 16,
+    }
+    times = {"begin_time": 0, "end_time": 1, "received_time": 2}
+    dmarc = (
+        reported
+        | times
+        | {"row": 0, "policy": {}, "count": 3, "source_ip": "192.0.2.1", "header_from": "shop.example"}
+    )
+    tls = reported | times | {"row": 0, "policy_type": "sts", "successful": 5}
+    mail = {"mail_id": b"m" * 16, "received_time": 2, "kind": "dmarc", "verdicts": {}, "path": "s3"}
+    brought = [
+        (topics.REPORTS, encode("dmarc_record", [dmarc])),
+        (topics.REPORTS, encode("tls_result", [tls])),
+        (topics.REPORTS, encode("dmarc_record", [dmarc | {"row": 1}])),
+        (topics.REPORTS, encode("inbound_mail", [mail])),
+        (topics.INBOUND, encode("inbound_mail", [mail])),
+        (topics.EVENTS, encode("ses_event", [event(1)])),
+    ]
+    batch = [receive(topic, 0, n, 1000, data, SINGLE_OBJECT) for n, (topic, data) in enumerate(brought)]
+    landed = Lander(client, threading.Event()).land(batch)
+    assert (landed.rows, landed.inserts, landed.letters) == (5, 4, 1)
+    assert [number(client, table) for table in ("dmarc_rows", "tls_rows", "mails", "events")] == [2, 1, 1, 1]
+    assert client.query("SELECT cause, detail, source FROM dead_letters").result_rows == [
+        (
+            "unreadable_block",
+            "a block of inbound_mail in a topic of dmarc_record and tls_result",
+            "kafka://mail.reports/0/3",
+        )
+    ]
+
+
 def test_a_stream_of_rejections_stops_the_sink_uncommitted(
     kafka: Kafka, send: Any, start: Any, client: Any
 ) -> None:
