@@ -33,10 +33,11 @@ COMMANDS: Final = (
     ),
     ("postmaster", "postmaster", "fetch Google Postmaster Tools' figures into ClickHouse"),
     ("sql", "sql", "ask ClickHouse (read-only)"),
-    ("report", "report", "campaigns, regions, rejections and notices at a glance"),
+    ("report", "report", "campaigns, regions, received mail, rejections and notices at a glance"),
     ("threads", "threads", "a conversation: which messages answer which, and of what campaign"),
     ("alarms", "alarms", "what is wrong now, the rules in force, and orders: ack, silence, reset"),
     ("reconcile", "reconcile", "which path (sns, eventbridge, firehose, file) missed which events"),
+    ("attachment", "attachment", "a link to an attachment by its hash, or the file, and which mails have it"),
     ("dead-letters", "dead_letters", "list or show rejected records"),
     ("providers", "providers", "whose a recipient domain is, and whether complaints from there reach SES"),
 )
