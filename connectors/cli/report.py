@@ -1,4 +1,4 @@
-"""`report`: alarms, campaigns, regions, paths, rejections and notices at a glance."""
+"""`report`: alarms, campaigns, regions, received mail, paths, rejections and notices at a glance."""
 
 from __future__ import annotations
 

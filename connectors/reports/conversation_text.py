@@ -25,7 +25,7 @@ def render(found: Conversation) -> str:
     )
     words = [head, *(f"{name} {shown(value)}".strip() for name, value in _facts(found) if value)]
     if found.time_to_first_reply is not None:
-        words.append(f"first reply after {_span(found.time_to_first_reply)}")
+        words.append(f"first reply after {span(found.time_to_first_reply)}")
     lines = ["  ".join(words)]
     lines += [_indented(more) + _line(node) for node, more in walk(tree(found.messages))]
     hidden = found.outbound + found.inbound - len(found.messages)
@@ -100,7 +100,7 @@ def _object(node: Node) -> dict[str, Any]:
     }
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """For people: the two largest units."""
     whole = round(seconds)
     parts = [(whole // 86_400, "d"), (whole // 3_600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]

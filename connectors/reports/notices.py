@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from connectors.reports.alarms import shown
+from connectors.reports.conversation_text import shown as printable
 from connectors.reports.figures import ask
 from schemas.counters import OTHER_VALUE
 
@@ -36,6 +37,14 @@ _FUTURE: Final = """
 SELECT uniqExact(event_id), formatDateTime(max(greatest(sent_time, event_time)), '%Y-%m-%d %H:%i')
 FROM event_rows WHERE future
 """
+_RELAYED: Final = """
+WITH (SELECT max(received_time) FROM mails WHERE received_time <= now64(3)) AS newest
+SELECT originator_org, count() FROM mails
+WHERE relay = 'unexpected' AND received_time > newest - INTERVAL 7 DAY
+GROUP BY originator_org ORDER BY 2 DESC, 1
+"""
+_ORGS_SHOWN: Final = 3
+_ORG_LONGEST: Final = 60
 
 
 def notices(target: Target) -> tuple[str, ...]:
@@ -44,7 +53,7 @@ def notices(target: Target) -> tuple[str, ...]:
     Raises:
         ClickHouseError: it does not answer.
     """
-    return (*_early(target), *_capped(target), *_rejected(target), *_future(target))
+    return (*_early(target), *_capped(target), *_rejected(target), *_future(target), *_relayed(target))
 
 
 def _early(target: Target) -> list[str]:
@@ -94,5 +103,22 @@ def _future(target: Target) -> list[str]:
     sentence = (
         f"{int(count):,} events say that they are of the future (up to {latest} UTC) and count in the hours they name:"
         " look at those of the view `events` that have `future` set, and at the clock of what sent them"
+    )
+    return [sentence]
+
+
+def _relayed(target: Target) -> list[str]:
+    """Mails that say they came through Mail Manager, and from where nothing is expected."""
+    rows = [(" ".join(str(org).split()), int(mails)) for org, mails in ask(target, _RELAYED)]
+    if not rows:
+        return []
+    named = ", ".join(
+        f"{printable(org[:_ORG_LONGEST]) or 'none named'} ({mails:,})" for org, mails in rows[:_ORGS_SHOWN]
+    )
+    more = f" and {len(rows) - _ORGS_SHOWN:,} more" if len(rows) > _ORGS_SHOWN else ""
+    sentence = (
+        f"{sum(mails for _, mails in rows):,} mails received in the last 7 days claim to come through Mail Manager of"
+        f" organisations that are not expected: {named}{more}; do not trust what they say of their sender (those of the"
+        " view `mails` with relay 'unexpected'), or add to inbound.expected_originators what is right"
     )
     return [sentence]

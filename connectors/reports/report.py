@@ -1,4 +1,4 @@
-"""What `ses-streams report` says: alarms, campaigns, regions, dead letters, what each path missed, notices."""
+"""What `ses-streams report` says: alarms, campaigns, regions, mail, dead letters, what each path missed, notices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from connectors.postmaster.glance import glance
-from connectors.reports import alarms, notices, regions
+from connectors.reports import alarms, mail, notices, regions
 from connectors.reports.figures import Rate, ask, rates, shown, table
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Report:
     regions: regions.Regions
     causes: tuple[Cause, ...]
     paths: tuple[Path, ...]
+    mail: mail.Mail
+    """Received."""
     gmail: tuple[str, ...]
     """Sections of Google's own figures."""
     notices: tuple[str, ...]
@@ -100,6 +102,7 @@ def report(target: Target, campaigns: int = 20, moved_points: float = regions.MO
         regions=regions.regions(target, moved_points),
         causes=tuple(Cause(stage, cause, int(count)) for stage, cause, count in causes),
         paths=tuple(Path(name, int(count), int(events) - int(count)) for name, count in paths),
+        mail=mail.mail(target),
         gmail=tuple(glance(target)),
         notices=notices.notices(target),
     )
@@ -124,6 +127,7 @@ def render(found: Report) -> str:
         if found.more_campaigns:
             sections[-1] += f"\nand {found.more_campaigns:,} more campaigns"
     sections += regions.render(found.regions)
+    sections += mail.render(found.mail)
     sections += found.gmail
     if found.paths:
         paths = [(each.name, f"{each.events:,}", f"{each.missed:,}") for each in found.paths]
