@@ -106,6 +106,10 @@ def automatic(facts: Facts) -> bool:
         facts.null_sender
         or facts.daemon
         or facts.unattended
-        or (facts.precedence in ("bulk", "junk") and not facts.listed)
-        or (facts.has("list-unsubscribe") and not facts.listed)
+        # People write to lists, and what lists pass on looks like bulk mail: only what answers nothing is taken for it.
+        or (_bulk(facts) and not facts.listed and not facts.answers)
     )
+
+
+def _bulk(facts: Facts) -> bool:
+    return facts.precedence in ("bulk", "junk") or facts.has("list-unsubscribe")

@@ -114,7 +114,11 @@ class Facts:
     @cached_property
     def listed(self) -> bool:
         """Whether it came through a mailing list: its header fields are then in part those of the list."""
-        return self.precedence == "list" or self.has("list-id", "list-post")
+        return (
+            self.precedence == "list"
+            or self.has("list-id", "list-post", "mailing-list", "x-mailing-list")
+            or self.first("sender").lower().startswith("owner-")
+        )
 
     @cached_property
     def unattended(self) -> bool:
