@@ -24,6 +24,13 @@ _BARE_CR: Final = re.compile(rb"\r(?!\n)")
 _BLANKS: Final = (b" ", b"\t")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z/-]+)[ \t]*:")
 """RFC 5322 would have `{"a"` for a name as well; nobody else would."""
+_USUAL: Final = re.compile(
+    rb"(?:from|to|cc|subject|date|sender|reply-to|message-id|mime-version|content-[a-z-]+|received(?:-spf)?|return-path"
+    rb"|in-reply-to|references|dkim-signature|authentication-results|(?:x|arc|list|thread)-[a-z0-9-]+)[ \t]*:",
+    re.IGNORECASE,
+)
+_SOON: Final = 4
+"""Lines."""
 _LEFTOVER: Final = re.compile(rb">?From ")
 _WORD: Final = re.compile(
     r"=\?(?P<charset>[^?\s]{1,64})\?(?P<encoding>[bBqQ])\?(?P<data>[^?]*(?:\?(?!=)[^?]*){0,3})\?="
@@ -86,7 +93,8 @@ def _read_lines(block: HeaderBlock, header: bytes, start: int, limits: Limits) -
     fields = block.fields
     name = ""
     pieces: list[bytes] = []
-    for number, line in enumerate(header.replace(b"\r\n", b"\n").split(b"\n")):
+    lines = header.replace(b"\r\n", b"\n").split(b"\n")
+    for number, line in enumerate(lines):
         if line[:1] in _BLANKS and name:
             pieces.append(line)
             continue
@@ -101,12 +109,20 @@ def _read_lines(block: HeaderBlock, header: bytes, start: int, limits: Limits) -
             pieces = [line[match.end() :]]
         elif _LEFTOVER.match(line):
             block.defects.append("mbox_line")
+        elif name and _goes_on(lines, number + 1):
+            pieces.append(b" " + line)
+            block.defects.append("header_line_broken")
         elif line.strip():
             block.end = start + _line_start(header, number)
             block.defects.append("header_without_end" if name else "no_header")
             break
     if name:
         fields.append((name, b"".join(pieces)))
+
+
+def _goes_on(lines: list[bytes], number: int) -> bool:
+    """Whether header fields follow soon after a line that is none: it was folded without a space then."""
+    return any(_USUAL.match(line) for line in lines[number : number + _SOON])
 
 
 def _line_start(header: bytes, number: int) -> int:

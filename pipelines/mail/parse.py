@@ -35,6 +35,8 @@ _GENEROUS: Final = Limits(headers=_BEGINNING, header_bytes=_BEGINNING)
 _LEADING: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t\0]*")
 _SCANS: Final = 8
 """Times the most bytes a mail may have: a large one is not nested as deep as a small one may be."""
+_HEADERS: Final = 4
+"""Times the most bytes of a header: those of all parts."""
 _FIELDS: Final = 10
 """Times the most header fields of a part: those of all parts."""
 
@@ -60,6 +62,7 @@ class _Walk:
     limits: Limits
     parts: int = 0
     fields: int = 0
+    header_bytes: int = 0
     scanned: int = 0
     """Bytes that were searched for boundaries."""
     texts_left: int = TEXTS_BYTES
@@ -126,6 +129,10 @@ def _take(walk: _Walk, section: _Section) -> None:
     limits, owner = walk.limits, section.owner
     block = fields.header_block(section.data, section.start, section.end, limits)
     _flag(owner, *block.defects)
+    walk.header_bytes += min(block.end - section.start, limits.header_bytes)
+    if walk.header_bytes > limits.header_bytes * _HEADERS:
+        detail = f"Its parts have more than {limits.header_bytes * _HEADERS} bytes of header."
+        raise MailRefused("too_many_header_bytes", detail)
     walk.fields += len(block.fields)
     if walk.fields > limits.headers * _FIELDS:
         raise MailRefused(

@@ -32,7 +32,8 @@ _ORDER: Final = {
 }
 _ABOVE: Final = frozenset({"return-path"})
 _RECEIVED: Final = re.compile(
-    r"from \S{1,255}(?: \([^()]{0,500}\))? by inbound-smtp\.(?P<region>[a-z0-9-]{1,30})\.amazonaws\.com(?:\.cn)?(?![\w-]|\.\w)"
+    r"from \S{1,255}(?: \([^()]{0,500}\))? by inbound-smtp\.(?P<region>[a-z0-9-]{1,30})"
+    r"\.amazonaws\.com(?:\.cn)?(?![\w-]|\.\w)"
     r"(?: with E?SMTPS? id <?(?P<id>[A-Za-z0-9-]{16,128})>?(?: for <?(?P<recipient>[^\s<>;]{1,320})>?)?)?"
 )
 _RECEIVED_CHARACTERS: Final = 4096

@@ -47,6 +47,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: MULTIPART + (b"--b\n" + b"X: y\n" * 1_900 + b"\n") * 500,
         "too_many_headers",
     ),
+    "lines folded in every part": (
+        lambda: MULTIPART + (b"--b\nX: y\n" + b" \n" * 450_000 + b"\n") * 40,
+        "too_many_header_bytes",
+    ),
     "40 MB of one field": (lambda: HEAD + b"X: " + b"x" * (39 * MB), "too_many_header_bytes"),
     "40 MB of encoded words begun": (
         lambda: HEAD + b"Subject: " + b"=?utf-8?q?" * (39 * MB // 10),

@@ -168,6 +168,14 @@ def test_a_header_without_an_empty_line_ends_where_the_text_begins() -> None:
     assert [name for name, _ in parsed.headers.fields] == ["From", "To", "Subject"]
 
 
+def test_a_line_folded_without_a_space_belongs_to_the_field_before_it() -> None:
+    raw = b"Received: from a\r\nby mx.example.com; Fri\r\n" + HEAD + b"\r\nhello"
+    parsed = taken_apart(raw)
+    assert parsed.headers.get("Received") == "from a by mx.example.com; Fri"
+    assert (parsed.headers.get("Subject"), parsed.text) == ("Hello", "hello")
+    assert parsed.defects == ["header_line_broken"]
+
+
 def test_header_fields_without_a_body() -> None:
     parsed = taken_apart(HEAD.rstrip())
     assert (parsed.text, parsed.headers.get("subject"), len(parsed.parts)) == ("", "Hello", 1)
