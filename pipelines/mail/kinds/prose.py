@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines.mail.addresses import listed
 from pipelines.mail.kinds import dsn
-from pipelines.mail.kinds.classification import code_in, status_in
+from pipelines.mail.kinds.classification import classify, code_in, status_in
 from pipelines.mail.kinds.rows import Report, Reports
 
 if TYPE_CHECKING:
@@ -243,19 +243,21 @@ def _ours(address: str, facts: Facts) -> bool:
 def _said_of(lines: list[str], number: int, starts: list[int], *, alone: bool) -> str:
     """What is said of the recipient that line `number` names."""
     if number < 0:
-        return _reply(lines) if alone else ""
+        return (_reply(lines) or _prose(lines)) if alone else ""
     place = bisect_right(starts, number)
     following = starts[place] if place < len(starts) else len(lines)
     segment = lines[number : min(following, number + _SEGMENT)]
     first = _said_at(segment[0])
     if first is not None:
         segment = [first, *segment[1:]]
-    return (
-        _reply(segment)
-        or (_reply(lines[:number]) if alone else "")
-        or _prose(segment)
-        or (_prose_before(lines, number))
-    )
+    reply = _reply(segment) or (_reply(lines[:number]) if alone else "")
+    return reply or _telling([_prose(segment), _prose_before(lines, number)])
+
+
+def _telling(said: list[str]) -> str:
+    """The first of some words that say what kind of failure it is; else the first."""
+    told = (words for words in said if words and classify("", words)[0] != "Undetermined")
+    return next(told, "") or next(filter(None, said), "")
 
 
 def _reply(lines: list[str]) -> str:
