@@ -251,7 +251,8 @@ class SpfResult(TypedDict):
 class DmarcRecord(TypedDict):
     """A row of `mail.reports`: a record of a DMARC aggregate report (RFC 7489, appendix C; RFC 9990).
 
-    Its identity is (reporter, report_id, policy_domain, row): a report that is mailed twice is one report.
+    Its identity is (policy_domain, begin_time, reporter, report_id, row): a report that is mailed twice is one report.
+    Begin is in it because some reporters use a report id again.
     """
 
     report_id: str
@@ -288,7 +289,7 @@ class DmarcRecord(TypedDict):
 class TlsResult(TypedDict):
     """A row of `mail.reports`: of a TLS report (RFC 8460, section 4) the counts of one policy, or one failure under it.
 
-    Its identity is (reporter, report_id, row).
+    Its identity is that of a `DmarcRecord`.
     """
 
     report_id: str

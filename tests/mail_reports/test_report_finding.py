@@ -185,6 +185,18 @@ def test_a_report_that_is_forwarded_as_an_attachment_is_one_but_not_one_that_bou
     assert reports_of(bounced, LIMITS).dmarc == []
 
 
+def test_all_reports_of_a_mail_share_its_limits(report: Any, record: Any, mail: Any) -> None:
+    one = report(*(record() for _ in range(4)))
+    found = reports_of(mail(*[gzip.compress(one)] * 4), Limits(inflated=3 * len(one) - 1))
+    assert len(found.dmarc) == 2 * 4
+    assert [cause for cause, _ in found.refusals] == ["inflates_too_much"] * 2
+    found = reports_of(mail(one, one, one), Limits(inflated=2 * len(one)))
+    assert len(found.dmarc) == 2 * 4
+    found = reports_of(mail(*[one] * 60), LIMITS)
+    assert len(found.dmarc) == 50 * 4
+    assert [cause for cause, _ in found.refusals] == ["too_many_records"]
+
+
 def test_what_is_no_report_though_it_looks_a_little_like_one(mail: Any, zipped: Any) -> None:
     subject = "Report Domain: shop.example Submitter: google.com Report-ID: 1"
     for found in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipelines.mail.reports import aggregate, tls
@@ -33,6 +33,8 @@ _PACKED: Final = re.compile(
     r"application/(?:x-)?(?:gzip|zip(?:-compressed)?|xml|octet-stream|tlsrpt.*)|text/xml"
 )
 _TLSRPT: Final = "tlsrpt"
+_REPORTS: Final = 50
+"""Of a mail; it is one, but for those that somebody forwards together. All share the limit on what is inflated."""
 _MAILS: Final = 10
 """Mails within a mail that are looked into."""
 
@@ -60,15 +62,23 @@ def looks_like_report(mail: ParsedMail) -> Form:
 def reports_of(mail: ParsedMail, limits: Limits) -> Reports:
     """All aggregate and TLS reports of a mail. Never raises; bounded by the limits in time and memory."""
     found = Reports()
-    for part, form in _parts(mail):
-        if form:
-            _take(found, part.content, form, mail, limits)
+    left = limits.inflated
+    for number, (content, form) in enumerate((part.content, form) for part, form in _parts(mail) if form):
+        if number >= _REPORTS or len(found.dmarc) + len(found.tls) >= aggregate.MOST_RECORDS:
+            found.refusals.append(
+                ("too_many_records", f"only the first {number} reports of the mail are read")
+            )
+            break
+        left -= _take(found, content, form, mail, replace(limits, inflated=left))
     return found
 
 
-def _take(found: Reports, content: bytes, form: Form, mail: ParsedMail, limits: Limits) -> None:
+def _take(found: Reports, content: bytes, form: Form, mail: ParsedMail, limits: Limits) -> int:
+    """Read one report; how many bytes of the limit that took."""
+    size = 0
     try:
         unpacked = unpack(content, limits)
+        size = len(unpacked.data)
         _note(found.defects, unpacked.defects)
         if (_form_of(unpacked.data) or form) == "dmarc":
             aggregated = aggregate.parse(unpacked.data)
@@ -80,9 +90,12 @@ def _take(found: Reports, content: bytes, form: Form, mail: ParsedMail, limits: 
             found.tls += told.results
             found.refusals += told.refusals
     except Refused as refused:
+        # What was inflated in vain has taken its time too.
+        size = limits.inflated if refused.cause == "inflates_too_much" else size
         found.refusals.append((refused.cause, refused.detail))
     except Exception as error:  # noqa: BLE001 - a report must not take its mail with it
         found.refusals.append(("internal_error", f"{type(error).__name__}: {error}"[:300]))
+    return min(size, limits.inflated)
 
 
 def _note(defects: list[str], more: list[str]) -> None:

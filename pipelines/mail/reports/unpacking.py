@@ -63,7 +63,9 @@ def unpack(data: bytes, limits: Limits) -> Unpacked:
             zipped = True
             found.data = _unzip(found.data, most, found.defects)
         else:
-            return found
+            break
+    if len(found.data) > limits.inflated:
+        raise Refused("inflates_too_much", f"{len(found.data)} bytes; {limits.inflated} are read at the most")
     if found.data[:2] == GZIP or found.data[:4] in ZIP:
         raise Refused("nested_too_deep", f"packed more than {_LAYERS} times")
     return found
@@ -74,7 +76,6 @@ def peek(data: bytes) -> bytes:
     for _ in range(_LAYERS):
         try:
             if data[:2] == GZIP:
-                # The last octets are left to zlib, which may find fault with them; what came before is lost then.
                 data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
                     data[_gzip_header(data, 0) : _READ], _PEEK
                 )
