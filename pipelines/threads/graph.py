@@ -101,6 +101,7 @@ class Graph:
         if not set(more.nodes()) - set(known.nodes()):
             return False
         include(known, more)
+        known.firsts = known.firsts and (*known.firsts, *more.firsts)
         self._unite(known)
         self.dirty.append(known)
         self._answered(known)

@@ -190,24 +190,38 @@ def _touched(state: Threads, column: Any, mark: int) -> Iterable[Heard]:
 
 def _promote(state: Threads, heard: Sequence[Heard], sent: dict[Ask, list[Sent]], joined: Joined) -> None:
     """Let messages of ours that these are about be in threads, and those that are about them in turn."""
-    around, own = list(heard), {each.fact.member for each in heard}
+    graph = state.graph
+    around, met = list(heard), {each.fact.member for each in heard}
     while around:
         found: dict[bytes, Heard] = {}
         for each in around:
-            for ask in each.asks:
-                for message in sent.get(ask, ()):
-                    scope = state.scope(message.tenant)
-                    if scope == each.scope and (ask.subject is None or ask.subject == message.subject):
-                        mark = each.fact.firsts[0]
-                        new = make.of_sent(message, scope, mark, state.hour)
-                        # Those that are heard of here are not only in the index.
-                        if new.fact.member not in state.graph.facts and new.fact.member not in own:
-                            found.setdefault(new.fact.member, new)
-        for each in found.values():
-            state.graph.add(each.fact)
-            joined.facts.append(each.fact)
-        around = list(found.values())
+            for message in _meant(state, each, sent):
+                new = make.of_sent(message, each.scope, each.fact.firsts[0], state.hour)
+                # Those that are heard of here are not only in the index.
+                if new.fact.member not in met:
+                    found.setdefault(new.fact.member, new)
+        met |= found.keys()
+        around = []
+        for member, each in found.items():
+            known = graph.facts.get(member)
+            if known is None:
+                graph.add(each.fact)
+                joined.facts.append(each.fact)
+                around.append(each)
+            elif known.brought_by(each.fact.firsts[0]):
+                # A life that ended before all was safe that followed from it, or was told.
+                graph.again(known)
+                around.append(each)
         sent = _look(state.index, [ask for each in around for ask in each.asks])
+
+
+def _meant(state: Threads, heard: Heard, sent: dict[Ask, list[Sent]]) -> Iterable[Sent]:
+    """Messages of ours that a message is about."""
+    for ask in heard.asks:
+        for message in sent.get(ask, ()):
+            subject = ask.subject is None or ask.subject == message.subject
+            if subject and state.scope(message.tenant) == heard.scope:
+                yield message
 
 
 def _all_asks(heard: Heard) -> Iterable[Ask]:
