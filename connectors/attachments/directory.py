@@ -73,13 +73,15 @@ class DirectoryStore:
     def read(self, sha256: str) -> Iterator[bytes]:
         """Its file, a megabyte at a time."""
         found = hashlib.sha256()
-        try:
-            with self._told("read"), (self.path / path_of(sha256)).open("rb") as file:
+        with self._told("read"):
+            try:
+                file = (self.path / path_of(sha256)).open("rb")
+            except FileNotFoundError:
+                raise StoreRefuses(f"there is no content {sha256} in {self.path}") from None
+            with file:
                 while chunk := file.read(_CHUNK):
                     found.update(chunk)
                     yield chunk
-        except FileNotFoundError:
-            raise StoreRefuses(f"there is no content {sha256} in {self.path}") from None
         if found.hexdigest() != sha256:
             raise StoreRefuses(f"the file of {sha256} in {self.path} is damaged: restore it, or remove it")
 
@@ -121,7 +123,7 @@ class DirectoryStore:
             # Looked at again: it may have been put since.
             if not _older(place, limit):
                 return False
-            place.unlink()
+            place.unlink(missing_ok=True)
         return True
 
     def _sweep_abandoned(self) -> None:
@@ -170,8 +172,6 @@ class DirectoryStore:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise StoreError(

@@ -113,9 +113,9 @@ class S3Store:
                     found.update(chunk)
                     yield chunk
         except ObjectMissing:
-            raise StoreRefuses(f"there is no content {sha256} in {self._where}") from None
+            raise StoreRefuses(f"there is no content {sha256} in the {self._where}") from None
         if found.hexdigest() != sha256:
-            raise StoreRefuses(f"the object of {sha256} in {self._where} is damaged: remove it")
+            raise StoreRefuses(f"the object of {sha256} in the {self._where} is damaged: remove it")
 
     def link(self, sha256: str, expires_s: int, name: str = "") -> str:
         """Signed here (Signature Version 4); for the bucket's own region, or its first answer were a redirect."""
@@ -135,7 +135,9 @@ class S3Store:
         with self._told():
             credentials = session(self._access).get_credentials()
             if credentials is None:
-                raise StoreError(f"no AWS credentials for {self._where}: set AWS_PROFILE, or attach a role")
+                raise StoreError(
+                    f"no AWS credentials for the {self._where}: set AWS_PROFILE, or attach a role"
+                )
             credentials.get_frozen_credentials()
             until = getattr(credentials, "_expiry_time", None)
         if not isinstance(until, datetime):
@@ -160,7 +162,7 @@ class S3Store:
 
     @property
     def _where(self) -> str:
-        return f"the attachment bucket s3://{self._bucket}/{self._prefix}"
+        return f"attachment bucket s3://{self._bucket}/{self._prefix}"
 
     @property
     def _client(self) -> Any:
