@@ -4,11 +4,14 @@ The sink's committed offsets divide the events: every block before them is in Cl
 them all, and the worker goes on there. Blocks behind them may be in ClickHouse too, when a sink died before its
 commit: their events are among the remembered ids, or of closed hours, so reading them counts nothing twice.
 Of alarms nothing is computed: each goes on from its last transition, in ClickHouse or still on its way there.
+Threads are joined anew, of the mails and messages in ClickHouse; blocks that the sink has not landed, or the worker not
+joined, are read again, and all is told again that follows from what they bring.
 
     a topic that says so    while it is there, no worker starts: the changelogs are not whole
     rates                   recounted, and corrected
     changelogs              deleted, created, and written from ClickHouse
-    groups                  the worker goes on at the sink's place in the events; what waits in counts, recounts and
+    groups                  the worker goes on at the sink's place in the events, and in mail where the sink is, or it
+                            was itself if that is earlier; what waits in counts, recounts and
                             rates is in the new state already, and skipped
 
 Cut off anywhere, it is to be run again.
@@ -45,8 +48,9 @@ from pipelines.counting.days import NEVER, WATERMARK, record_key
 from pipelines.counting.hours import bucket_of, first_open
 from pipelines.counting.remembered import FULL_KEYS
 from pipelines.worker import alarm_table, seen_records
-from pipelines.worker.config import ALARMS, COUNTERS, SEEN, changelog, rebuilding
+from pipelines.worker.config import ALARMS, COUNTERS, SEEN, THREADS, changelog, rebuilding
 from pipelines.worker.counters import PlainCounters
+from pipelines.worker.thread_memory import records_of, restored
 from pipelines.worker.topics import CHANGELOG_CONFIG
 from schemas import topics
 from schemas.alarms import RATE_SIGNALS
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from connectors.settings import Settings
+    from pipelines.counting.memory import Memory
     from pipelines.worker.config import WorkerConfig
     from schemas.alarms import Alarm
 
@@ -101,6 +106,8 @@ def rebuild(
         _write(settings, admin, changelog(COUNTERS, config.group), _noted(states, latest), progress)
         held = alarms(memory.machines(), _told(settings, config), config, latest)
         _write(settings, admin, changelog(ALARMS, config.group), held, progress)
+        joined = threads(memory, config, clock)
+        _write(settings, admin, changelog(THREADS, config.group), joined, progress)
         for group, topic in (
             (config.group, topics.COUNTS),
             (topics.RECOUNT_GROUP, topics.RECOUNTS),
@@ -108,6 +115,8 @@ def rebuild(
         ):
             admin.set_offsets(group, topic, positions.end_offsets(topic))
         admin.set_offsets(config.group, topics.EVENTS, read)
+        for topic in (topics.INBOUND, topics.OUTBOUND):
+            admin.set_offsets(config.group, topic, earlier(positions, config.group, topic))
         admin.delete(rebuilding(config.group))
         return repaired
 
@@ -216,6 +225,19 @@ def alarms(
                 last[key] = machine
     for key, machine in last.items():
         yield _whole(alarm_table.record(partition_of(key, config.partitions), key, machine))
+
+
+def threads(memory: Memory, config: WorkerConfig, clock_s: int) -> Iterator[Record]:
+    """Records of the threads' changelog."""
+    remembered = restored(memory, config, clock_s // _HOUR_S)
+    for partition, state in remembered.held().items():
+        yield from ((partition, key, value) for key, value in records_of(state))
+
+
+def earlier(positions: Positions, group: str, topic: str) -> dict[int, int]:
+    """Of each partition where the sink is, or the group if that is earlier."""
+    landed, done = positions.committed(topics.SINK_GROUP, topic), positions.committed(group, topic)
+    return {partition: min(offset, done.get(partition, 0)) for partition, offset in landed.items()}
 
 
 def _whole(record: tuple[int, bytes, bytes | None]) -> Record:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from pipelines.threads import members
+from pipelines.threads import facts, members
 from pipelines.threads.feedback import event_of
+from pipelines.threads.index import FULL_ROWS
 from pipelines.threads.join import Received, Threads, Told, join_mails, join_sent
+from pipelines.worker import thread_records as records
 from pipelines.worker.thread_table import PlainThreads
 from schemas.partitioning import of_tenant
 
@@ -54,6 +57,19 @@ def restored(memory: Memory, config: WorkerConfig, clock: int) -> PlainThreads:
     for place, found in told.items():
         threads.owed[place] = [each for each in found if _is_owed(each, known)]
     return threads
+
+
+def records_of(state: Threads) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of the records of a changelog that restore a partition."""
+    writer = os.urandom(records.WRITER_BYTES)
+    for fact in state.graph.facts.values():
+        yield records.fact_name(fact.member, writer), facts.pack(fact)
+    number = 0
+    for place, bucket in state.index.buckets.items():
+        for start in range(0, len(bucket), FULL_ROWS):
+            rows = bucket.rows(start, min(start + FULL_ROWS, len(bucket)))
+            yield records.rows_name(place, writer, number), rows.packed(0)
+            number += 1
 
 
 def _batched(rows: Iterator[InboundMail]) -> Iterator[tuple[InboundMail, ...]]:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from thread_model import MailCrew, MailInstance, MailWorld, changelog_kinds
+from thread_model import MailCrew, MailInstance, MailMemory, MailWorld, changelog_kinds
 
+from connectors.rebuilding import threads
 from schemas import topics
 from schemas.blocks import decode, encode
 
@@ -157,6 +158,29 @@ def test_a_report_is_told_though_the_instance_died_between_its_mail_and_its_even
         assert world.house.reports() == truth.feedback()
         assert world.house.members == truth.members()
     assert not any(world.logs[topic, 0] for topic in (topics.THREADS, topics.EVENTS)), "told twice"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("known", [0.0, 0.5, 1.0])
+def test_a_worker_goes_on_from_what_a_rebuild_wrote(known: float, apart: bool) -> None:  # noqa: FBT001 - a case
+    """Over other partitions than before; of what has landed some was told."""
+    mails, messages = story()
+    for number, each in enumerate([*mails, *messages]):
+        each["tenant"] = "acme" if number % 3 else "zeta"
+    rng = random.Random(3)
+    world = MailWorld(rng, partitions=3, tenants_apart=apart)
+    rows = told(mails, messages, seed=4)
+    landed = [each for each in rows if rng.random() < known]
+    world.house.mails = {row["mail_id"]: row for kind, row in landed if kind == "in"}
+    world.house.messages = {row["message_id"]: row for kind, row in landed if kind == "out"}
+    for partition, key, value in threads(MailMemory(world.house), world.config(), world.now_s):
+        world.logs["threads-changelog", partition].append((key, value))
+    world.write_mail(rows, [2] * len(rows))
+    with MailCrew(world, most=2) as crew:
+        crew.drain()
+    truth = talk.Oracle(mails, messages, apart=apart)
+    assert world.land_all().members == truth.members()
+    assert world.land_all().reports() == truth.feedback()
 
 
 def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on() -> None:
