@@ -38,7 +38,12 @@ def test_the_limits_of_ses_and_gmail_are_the_programs_own() -> None:
     assert own.by_name["hard_bounce_rate"].limits == (("warning", 0.05), ("critical", 0.1))
     assert {rule.signal for rule in own.in_force} == set(SIGNALS)
     assert own.by_name["complaint_rate"].threshold == 8760
-    assert {each.name for each in own.surveyed} == {"delivery_latency", "traffic_stopped", "dmarc_failure", "pipeline"}
+    assert {each.name for each in own.surveyed} == {
+        "delivery_latency",
+        "traffic_stopped",
+        "dmarc_failure",
+        "pipeline",
+    }
     assert own.dimensions == ("account", "tenant", "campaign", "provider")
     assert [each.name for each in own.of("provider", "gmail")] == ["reputation_block"]
     assert own.of("outgoing_ip", "192.0.2.1") == ()
@@ -127,7 +132,11 @@ MISTAKES = [
     ("[[rule]]\n", 1, "a rule needs a signal"),
     ('[[rule]]\nname = "complaint"\n', 2, "did you mean complaint_rate?"),
     ('[[rule]]\n\nsignal = "complaints_rate"', 3, "did you mean complaint_rate?"),
-    ('[[rule]]\nname = "dmarc_failure"\ndimensions = ["campaign"]', 3, "dimensions does nothing for dmarc_failure"),
+    (
+        '[[rule]]\nname = "dmarc_failure"\ndimensions = ["campaign"]',
+        3,
+        "dimensions does nothing for dmarc_failure",
+    ),
     ('[[rule]]\nname = "dmarc_failure"\nmessages = 0', 3, "messages"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = "a:b"', 3, "has a colon"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = "a b"', 3, "letters, digits"),
