@@ -95,6 +95,10 @@ def test_people_write_such_words_too(tell: Callable[..., Kind], subject: str) ->
     assert (told.kind, told.automatic) == ("other", False)
 
 
+def test_reasons_name_nobody(tell: Callable[..., Kind]) -> None:
+    assert tell(mail("X-Autoreply-From: ann@example.net\n")).reason == "x-autoreply-from"
+
+
 def test_encoded_subject(tell: Callable[..., Kind]) -> None:
     subject = "=?utf-8?B?6Ieq5Yqo562U5aSNOiBuZXdz?="
     assert tell(mail(subject=subject)).reason == "subject: 自动答复"

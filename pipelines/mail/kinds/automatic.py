@@ -79,8 +79,10 @@ def answers(facts: Facts) -> str:
     for rule in table().header:
         if facts.has(rule.name):
             value = facts.first(rule.name).lower()
-            if value.startswith(rule.values) if rule.values else value not in _OFF:
-                return f"{rule.name}: {value[:40]}".rstrip(": ")
+            said = next((each for each in rule.values if value.startswith(each)), "")
+            if said or (not rule.values and value not in _OFF):
+                # Not the value itself: it may name a person.
+                return f"{rule.name}: {said}".rstrip(": ")
     return _by_subject(facts)
 
 

@@ -74,8 +74,8 @@ def _answer(facts: Facts, _pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind 
     return Kind("auto_reply", why, automatic=True)
 
 
-def _request(facts: Facts, _pseudonyms: Pseudonyms, policy: MailPolicy) -> Kind | None:
-    why, what = unsubscribes.read(facts, policy)
+def _request(facts: Facts, pseudonyms: Pseudonyms, policy: MailPolicy) -> Kind | None:
+    why, what = unsubscribes.read(facts, policy, pseudonyms)
     if not why:
         return None
     return Kind("unsubscribe", why, automatic=automatic.automatic(facts), unsubscribes=what)

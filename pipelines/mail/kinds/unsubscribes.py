@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pipelines.intake.addresses import redact
 from pipelines.mail.addresses import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pipelines.mail.addresses import Pseudonyms
     from pipelines.mail.kinds.facts import Facts
     from pipelines.mail.policy import MailPolicy
 
+_ADDRESS: Final = re.compile(r"[^\s<>\",;:()@=]{1,64}[@=][A-Za-z0-9.-]{1,255}\.[A-Za-z]{2,63}")
 _NAMED: Final = 20
 """Things that a mail unsubscribes from at most."""
 _LONGEST: Final = 320
@@ -91,7 +92,7 @@ def recipients_of(facts: Facts) -> list[str]:
     ]
 
 
-def read(facts: Facts, policy: MailPolicy) -> tuple[str, list[str]]:
+def read(facts: Facts, policy: MailPolicy, pseudonyms: Pseudonyms) -> tuple[str, list[str]]:
     """Why it is one, and what it unsubscribes from; two empties: it is none."""
     tags = _tags(facts, policy)
     subject = _subjects().fullmatch(facts.subject)
@@ -105,7 +106,7 @@ def read(facts: Facts, policy: MailPolicy) -> tuple[str, list[str]]:
     else:
         return "", []
     said = _group(subject) if subject else facts.subject if tags is not None else ""
-    return why, _kept([*(tags or ()), said], policy)
+    return why, _kept([*(tags or ()), said], policy, pseudonyms)
 
 
 def requested(facts: Facts) -> bool:
@@ -142,7 +143,13 @@ def _group(found: re.Match[str]) -> str:
     return next((group for group in found.groups() if group), "")
 
 
-def _kept(named: Iterable[str], policy: MailPolicy) -> list[str]:
-    """Each once, and without addresses in it unless they are stored plainly."""
-    kept = dict.fromkeys(each.strip()[:_LONGEST] for each in named if each.strip())
-    return [each if policy.pii == "plain" else redact(each) for each in kept][:_NAMED]
+def _kept(named: Iterable[str], policy: MailPolicy, pseudonyms: Pseudonyms) -> list[str]:
+    """Each once; addresses in it, those of VERP (`ann=example.net`) too, as rows have them."""
+    kept = [each.strip()[:_LONGEST] for each in named if each.strip()]
+    if policy.pii != "plain":
+        kept = [_ADDRESS.sub(lambda found: _person(found[0], pseudonyms), each) for each in kept]
+    return list(dict.fromkeys(kept))[:_NAMED]
+
+
+def _person(address: str, pseudonyms: Pseudonyms) -> str:
+    return pseudonyms.recipient(address if "@" in address else "@".join(address.rsplit("=", 1))).address
