@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"{error}; `ses-streams sql` shows those of view mails") from None
     settings = settings_of(args)
     seconds = _seconds(args.expires)
+    _check_output(args.output)
     sightings = _sightings(args, sha256)
     store = _store(args, settings)
     if store is None:
@@ -75,6 +76,16 @@ def _seconds(expires: str) -> int:
             f"--expires {expires}: a link holds between a second and 7 days, the most that AWS signs"
         )
     return seconds
+
+
+def _check_output(output: str | None) -> None:
+    if output is None or output == _STANDARD:
+        return
+    place = Path(output)
+    if place.exists():
+        raise SettingsError(f"--output {place}: that is there already, choose another name")
+    if not place.absolute().parent.is_dir():
+        raise SettingsError(f"--output {place}: there is no directory {place.parent}, create it first")
 
 
 def _store(args: argparse.Namespace, settings: Settings) -> AttachmentStore | None:
@@ -159,10 +170,6 @@ def _write(store: AttachmentStore, sha256: str, output: str) -> None:
         sys.stdout.buffer.flush()
         return
     place = Path(output)
-    if place.exists():
-        raise SettingsError(f"--output {place}: that is there already, choose another name")
-    if not place.absolute().parent.is_dir():
-        raise SettingsError(f"--output {place}: there is no directory {place.parent}, create it first")
     file, name = mkstemp(dir=place.parent, prefix=f".{place.name[:100]}.")
     try:
         with os.fdopen(file, "wb") as out:
