@@ -97,7 +97,9 @@ class Cli:
 
     @staticmethod
     def views(data: Path) -> dict[str, bytes]:
-        return {name: Cli.sql(query, data) for name, query in VIEWS.items()}
+        # Attachments are in the data directory, and rows say where.
+        here = str(data).encode()
+        return {name: Cli.sql(query, data).replace(here, b"DATA") for name, query in VIEWS.items()}
 
     @staticmethod
     def start(*arguments: str) -> subprocess.Popen[bytes]:
