@@ -9,6 +9,7 @@ import numpy as np
 
 from connectors.clickhouse import thread_memory
 from connectors.clickhouse.literals import text
+from connectors.clickhouse.marks import marks_sql
 from connectors.clickhouse.recount import COUNTS_SOMETHING
 from connectors.clickhouse.sql import Target, run_sql
 from connectors.clickhouse.thread_memory import lines
@@ -29,10 +30,11 @@ _HOUR: Final = f"toInt32(intDiv(toUnixTimestamp64Milli({{}}), {_HOUR_MS}))"
 _WATERMARK: Final = f"SELECT {_HOUR.format('max(event_time)')} FROM event_rows WHERE event_time <= now64(3)"  # noqa: S608
 # Copies that have not been merged yet only repeat a key, so no FINAL: that is most of the time.
 _SEEN: Final = (
-    "SELECT bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))),"  # noqa: S608 - numbers
-    f" toUInt64(tagged)), {_HOUR.format('sent_time')}, {{partition}} FROM event_rows"
-    " WHERE sent_time >= fromUnixTimestamp64Milli(toInt64({since}))"
+    f"SELECT key, {_HOUR.format('sent_time')}, {{partition}} FROM (SELECT"  # noqa: S608 - numbers and constants
+    " bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1, 8)), bitNot(toUInt64(1))), toUInt64(tagged)) AS key,"
+    " sent_time, message_id FROM event_rows WHERE {since} UNION ALL {marks})"
 )
+_SINCE: Final = "sent_time >= fromUnixTimestamp64Milli(toInt64({since}))"
 _SEEN_ROW: Final = np.dtype([("key", "<u8"), ("hour", "<i4"), ("partition", "<u2")])
 _COUNTERS: Final = (
     f"SELECT dimension, value, toUnixTimestamp64Second(toDateTime64(hour, 0, 'UTC')), {', '.join(COUNTERS)}"  # noqa: S608
@@ -59,6 +61,7 @@ class ClickHouseMemory:
             dimensions: what is counted for; of others nothing is remembered.
         """
         self._target = target
+        self._names = tuple(dimensions)
         self._dimensions = ", ".join(map(text, dimensions)) or "''"
 
     def watermark(self) -> int:
@@ -79,7 +82,8 @@ class ClickHouseMemory:
     def _seen(
         self, since: int, partition: str
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]]:
-        query = _SEEN.format(partition=partition, since=max(since, 0) * _HOUR_MS)
+        within = _SINCE.format(since=max(since, 0) * _HOUR_MS)
+        query = _SEEN.format(partition=partition, since=within, marks=marks_sql(self._names, within))
         size = _SEEN_ROW.itemsize
         rest = b""
         for piece in run_sql(query, "RowBinary", self._target):

@@ -6,6 +6,9 @@ other's test.
 The values of a dimension beyond its cap are counted to `(other)`. Which those are is the worker's choice, and
 SQL reads it from `rate_rows`: in a cohort hour of which there is a row for `(other)`, a value that has no row
 of its own is one of them.
+
+What received reports (DSN, ARF) say is counted apart, by the rule of `pipelines.counting.reported`: for each value, of
+each bounced recipient and each complaint, only where SES's own events do not say it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from connectors.clickhouse.literals import text, tuples
 from schemas.counters import COUNTERS, DIMENSIONS, OTHER_VALUE, PAIR_SEPARATOR, TAG_PREFIX
-from schemas.events import EVENT_TYPES, SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
+from schemas.events import EVENT_TYPES, REPORTS, SUPPRESSED_SUBTYPES, UNTAGGED_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -52,6 +55,19 @@ RULES: Final = {
 }
 """By counter, a condition on an event and a recipient of it; says what `event_rows` calls so, and `one`, `first`,
 `reports`, `blocked`."""
+_ORIGINS: Final = ", ".join(f"'{origin}'" for origin in REPORTS)
+_SAYS: Final = f"(event_type = 'Bounce' AND one OR {RULES['complaints']})"
+REPORTED: Final = f"(origin IN ({_ORIGINS}) AND {_SAYS})"
+"""A condition as in `RULES`: what a received report says."""
+OWN: Final = (
+    f"(origin NOT IN ({_ORIGINS}) AND ({RULES['hard_bounces']} OR {RULES['soft_bounces']}"
+    f" OR event_type = 'Bounce' AND {RULES['suppressed']} OR {RULES['complaints']}))"
+)
+"""What SES says itself, so that a report of the same does not count."""
+THING: Final = "(event_type, message_id, if(event_type = 'Bounce', lower(address), ''))"
+"""What either speaks of, in its cohort hour; says `address` of the recipient's."""
+REPORTED_MESSAGES: Final = f"SELECT message_id FROM event_rows WHERE origin IN ({_ORIGINS})"  # noqa: S608 - constants
+_OF_REPORTS: Final = ("complaints", "hard_bounces", "soft_bounces", "suppressed", "blocks")
 TYPES: Final = {
     name: tuple(each for each in EVENT_TYPES if f"'{each}'" in rule) for name, rule in RULES.items()
 }
@@ -83,8 +99,6 @@ def recount_sql(
     grouped = "".join(f", {name}" for name in columns)
     counters = ", ".join(f"countIf({RULES[name]}) AS {name}" for name in COUNTERS)
     sums = ", ".join(f"sum({name}) AS t_{name}" for name in COUNTERS)
-    untagged = ", ".join(f"'{name}'" for name in UNTAGGED_DIMENSIONS)
-    pairs = ", ".join(f"({text(name)}, {_value(name, dimensions)})" for name in dimensions)
     wanted = f"WHERE (dimension, value, hour) IN ({tuples(keys) or 'NULL'})" if keys is not None else ""
     return f"""
 SELECT dimension, value, hour, {", ".join(f"toInt64(t_{name}) AS {name}" for name in COUNTERS)}
@@ -96,24 +110,63 @@ FROM
         SELECT d.1 AS dimension, {_counted_to(hours, keys or (), kept)} AS value, hour, {", ".join(COUNTERS)}
         FROM
         (
-            SELECT hour, tagged{grouped}, {counters}
+            SELECT d, hour, {", ".join(COUNTERS)}
             FROM
             (
-                SELECT *, intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * {HOUR_S} AS hour,
-                    n > 0 AS one, n <= 1 AS first,
-                    recipient.reports_complaints AS reports, recipient.blocked AS blocked{selected}
-                FROM (SELECT * FROM event_rows FINAL {between("sent_time", hours)}) AS e
-                LEFT ARRAY JOIN recipients AS recipient, arrayEnumerate(recipients) AS n
+                SELECT hour, tagged{grouped}, {counters}
+                FROM ({_recipients(selected, between("sent_time", hours))})
+                WHERE NOT {REPORTED}
+                GROUP BY hour, tagged{grouped}
             )
-            GROUP BY hour, tagged{grouped}
+            {_by_dimension(dimensions)}
+            UNION ALL
+            {_reported(selected, hours, dimensions)}
         )
-        ARRAY JOIN [{pairs}] AS d
-        WHERE d.2 != '' AND (tagged OR d.1 IN ({untagged}))
     )
     {wanted}
     GROUP BY dimension, value, hour
 )
 WHERE {" + ".join(f"t_{name}" for name in COUNTERS)} > 0
+"""  # noqa: S608 - constants, numbers and quoted text
+
+
+def _recipients(selected: str, where: str) -> str:
+    """Each recipient of each event, with what `RULES` look at."""
+    return f"""
+    SELECT *, intDiv(toUnixTimestamp64Milli(sent_time), 3600000) * {HOUR_S} AS hour,
+        n > 0 AS one, n <= 1 AS first, recipient.address AS address,
+        recipient.reports_complaints AS reports, recipient.blocked AS blocked{selected}
+    FROM (SELECT * FROM event_rows FINAL {where}) AS e
+    LEFT ARRAY JOIN recipients AS recipient, arrayEnumerate(recipients) AS n
+"""  # noqa: S608 - constants, numbers and quoted text
+
+
+def _by_dimension(dimensions: Sequence[str]) -> str:
+    """For each row and dimension it counts in a row; `d`: dimension and value."""
+    untagged = ", ".join(f"'{name}'" for name in UNTAGGED_DIMENSIONS)
+    pairs = ", ".join(f"({text(name)}, {_value(name, dimensions)})" for name in dimensions)
+    return f"ARRAY JOIN [{pairs}] AS d WHERE d.2 != '' AND (tagged OR d.1 IN ({untagged}))"
+
+
+def _reported(selected: str, hours: Sequence[Hours] | None, dimensions: Sequence[str]) -> str:
+    """What reports add: `d`, hour and counters. Looks at no more than messages that there are reports of."""
+    within = between("sent_time", hours)
+    messages = REPORTED_MESSAGES + within.replace("WHERE", " AND (", 1) + (")" if within else "")
+    # Equal in all copies of an event, so it may be asked before they are merged.
+    where = f"PREWHERE event_type IN ('Bounce', 'Complaint') AND message_id IN ({messages}) {within}"
+    most = ", ".join(f"max({REPORTED} AND {RULES[name]}) AS m_{name}" for name in _OF_REPORTS)
+    counted = dict.fromkeys(COUNTERS, "0") | {name: f"m_{name}" for name in _OF_REPORTS}
+    counted["soft_bounces"] = "m_soft_bounces AND NOT m_hard_bounces"
+    return f"""
+    SELECT d, hour, {", ".join(f"toUInt64({rule}) AS {name}" for name, rule in counted.items())}
+    FROM
+    (
+        SELECT d, hour, {THING} AS thing, max({OWN}) AS said, {most}
+        FROM ({_recipients(selected, where)})
+        {_by_dimension(dimensions)}
+        GROUP BY d, hour, thing
+    )
+    WHERE NOT said
 """  # noqa: S608 - constants, numbers and quoted text
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
+from pipelines.counting import reported
 from pipelines.counting.dedup import TAGGED, Keys, Mask, keys
 from pipelines.counting.dimensions import Indexes, Values
 from pipelines.counting.hours import HOUR_MS, NEVER, Hours, Opening, advance, bucket_of
@@ -57,13 +59,13 @@ class Counted:
     Rows of one source, dimension and value are together, sources in order; none adds nothing.
     """
     fresh: list[Fresh]
-    """One for each partition and bucket that has new keys."""
+    """One for each partition and bucket that has new keys, marks of what is reported among them."""
     watermarks: dict[int, int]
     """By source partition, after the batch."""
     events: int
     """Rows read."""
     duplicates: int
-    """Rows that added nothing because they had been counted."""
+    """Rows that added nothing because they had been counted, or because they are reports of what SES said itself."""
     closed: int
     """Rows of closed hours."""
 
@@ -73,6 +75,7 @@ class _Read:
     """The rows of a batch as arrays."""
 
     frame: pl.DataFrame
+    recipients: Recipients
     owner: Indexes
     """Index of each row's block."""
     hours: Hours
@@ -92,6 +95,8 @@ class _Chosen:
     rest: Mask
     """For the others."""
     fresh: list[Fresh]
+    recounted: Indexes
+    """Rows of open hours that only have their key-hours recounted."""
 
 
 def count(
@@ -111,8 +116,11 @@ def count(
     marks, after = _watermarks(frame, heights, sources, opening, watermarks)
     owner = np.repeat(np.arange(len(sources)), heights)
     hours = np.floor_divide(frame["sent_time"].to_numpy(), HOUR_MS)
-    batch = _Read(frame, owner, hours, marks, opening.is_open(hours, marks[owner]))
-    chosen = _choose(batch, np.array([source.partition for source in sources], dtype=np.int64), look)
+    batch = _Read(
+        frame, Recipients(frame["recipients"]), owner, hours, marks, opening.is_open(hours, marks[owner])
+    )
+    partitions = np.array([source.partition for source in sources], dtype=np.int64)[owner]
+    chosen = _settle(batch, partitions, _choose(batch, partitions, look), look, dimensions)
     counted = chosen.common | chosen.rest
     return Counted(
         _deltas(batch, chosen, sources, opening, dimensions),
@@ -144,18 +152,18 @@ def _choose(batch: _Read, partitions: Indexes, look: Look) -> _Chosen:
     """Which rows count: in closed hours all, in open hours those of events not seen before.
 
     The first row of an event counts for the dimensions that need no tags, its first tagged row for the others; once
-    tagged, an event has said everything.
+    tagged, an event has said everything. `partitions` are those of the rows.
     """
     found = keys(batch.frame[ID].to_numpy().view(np.uint64), batch.frame["tagged"].to_numpy())
     tagged = (found & TAGGED).astype(np.bool_)
     common, rest = ~batch.open, ~batch.open & tagged
     rows = np.flatnonzero(batch.open)
     if not rows.size:
-        return _Chosen(common, rest, [])
+        return _Chosen(common, rest, [], rows)
     first, first_tagged = _firsts(found[rows] & ~TAGGED, tagged[rows])
     asked = first | first_tagged
     rows, first, first_tagged = rows[asked], first[asked], first_tagged[asked]
-    order, groups = _groups(partitions[batch.owner[rows]], bucket_of(batch.hours[rows]))
+    order, groups = _groups(partitions[rows], bucket_of(batch.hours[rows]))
     rows, first, first_tagged = rows[order], first[order], first_tagged[order]
     keyed = found[rows]
     fresh = []
@@ -167,7 +175,34 @@ def _choose(batch: _Read, partitions: Indexes, look: Look) -> _Chosen:
         if new.size:
             fresh.append(Fresh(partition, bucket, new))
     common[rows], rest[rows] = first, first_tagged
-    return _Chosen(common, rest, fresh)
+    return _Chosen(common, rest, fresh, rows[:0])
+
+
+def _settle(
+    batch: _Read, partitions: Indexes, chosen: _Chosen, look: Look, dimensions: tuple[str, ...]
+) -> _Chosen:
+    """Go through bounces and complaints that count: a report of what SES said adds nothing."""
+    rows = reported.concerned(batch.frame, (chosen.common | chosen.rest) & batch.open)
+    if not rows.size:
+        return chosen
+    found = reported.things(batch.frame, batch.recipients, rows, batch.hours, dimensions)
+    if not found.rows.size:
+        return chosen
+    order, groups = _groups(partitions[found.rows], bucket_of(batch.hours[found.rows]))
+    fresh = {(each.partition, each.bucket): each for each in chosen.fresh}
+    recounted: list[int] = []
+    for partition, bucket, part in groups:
+        done = reported.settle(
+            batch.frame, found.of(order[part]), chosen.common, partial(look, partition, bucket)
+        )
+        chosen.common[done.repeats_common] = False
+        chosen.rest[done.repeats_rest] = False
+        recounted += done.recounted
+        # In one record with the ids of the events: never is one remembered without the other.
+        ids = fresh[partition, bucket].keys
+        marks = np.array(done.marks, dtype=np.uint64)
+        fresh[partition, bucket] = Fresh(partition, bucket, np.concatenate((ids, marks)))
+    return _Chosen(chosen.common, chosen.rest, list(fresh.values()), np.array(recounted, dtype=np.int64))
 
 
 def _firsts(ids: Keys, tagged: Mask) -> tuple[Mask, Mask]:
@@ -208,7 +243,7 @@ def _deltas(
     dimensions: tuple[str, ...],
 ) -> pl.DataFrame:
     """Sum what the chosen rows add, by block, dimension, value and hour."""
-    recipients = Recipients(batch.frame["recipients"])
+    recipients = batch.recipients
     added = increments(batch.frame, recipients, chosen.common | chosen.rest)
     hour_codes, hours = _code_hours(batch.hours)
     values = Values(batch.frame, recipients.providers)
@@ -226,7 +261,13 @@ def _deltas(
         base[rows] + ((codes + offset) << (hour_bits + 4))
         for (rows, codes), offset in zip(wanted, offsets, strict=False)
     ]
-    packed, amounts = _runs(np.concatenate(parts) if parts else np.empty(0, dtype=np.int64))
+    everything = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    if chosen.recounted.size:
+        owners = np.concatenate([added.rows[rows] for rows, _ in wanted]) if wanted else everything
+        recounted = everything[np.isin(owners, chosen.recounted)] >> 4
+    else:
+        recounted = chosen.recounted
+    packed, amounts = _runs(everything)
     cells, at = _heads(packed >> 4)
     matrix = np.zeros((cells.size, WIDTH), dtype=np.int64)
     matrix[at, packed & 15] = amounts
@@ -244,7 +285,7 @@ def _deltas(
             "value": known[value],
             "hour": hour * HOUR_S,
             **{name: matrix[:, index] for index, name in enumerate(COUNTERS)},
-            "closed": ~opening.is_open(hour, batch.marks[source]),
+            "closed": ~opening.is_open(hour, batch.marks[source]) | np.isin(cells, recounted),
         }
     )
 

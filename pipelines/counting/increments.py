@@ -44,6 +44,7 @@ class Recipients:
         self.firsts = np.where(lengths > 0, np.cumsum(lengths) - lengths, ABSENT)
         flat = (column if self.single else column.filter(pl.Series(lengths > 0))).explode()
         parts = flat.struct.unnest()
+        self.addresses = parts["address"]
         self.providers = parts["provider"]
         self.reports = parts["reports_complaints"].to_numpy()
         self.blocked = parts["blocked"].to_numpy()

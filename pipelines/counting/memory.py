@@ -40,6 +40,10 @@ class Memory(Protocol):
         `tagged` (`pipelines.counting.dedup.keys`). An event that came both tagged and untagged gives both
         keys, or the tagged one alone. In ClickHouse: `bitOr(bitAnd(reinterpretAsUInt64(substring(event_id, 1,
         8)), bitNot(toUInt64(1))), toUInt64(tagged))`.
+
+        And the marks of bounces and complaints (`pipelines.counting.reported`), for the dimensions that are counted
+        for: of each that a report speaks of `report`, of each that SES speaks of `alone | 1` and `whole` of a copy with
+        tags, `alone` and `common` of one without.
         """
 
     def machines(self) -> Iterator[tuple[str, bytes]]:

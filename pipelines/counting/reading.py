@@ -28,6 +28,8 @@ _ALWAYS: Final[dict[str, pl.DataType]] = {
     "event_time": pl.Int64(),
     "sent_time": pl.Int64(),
     "tagged": pl.Boolean(),
+    "message_id": pl.String(),
+    "origin": pl.String(),
     "event_type": pl.String(),
     "bounce_type": pl.String(),
     "bounce_subtype": pl.String(),
@@ -37,7 +39,14 @@ _ALWAYS: Final[dict[str, pl.DataType]] = {
     "out_of_office": pl.Boolean(),
     "unsubscribed": pl.Boolean(),
     "recipients": pl.List(
-        pl.Struct({"provider": pl.String, "reports_complaints": pl.Boolean, "blocked": pl.Boolean})
+        pl.Struct(
+            {
+                "address": pl.String,
+                "provider": pl.String,
+                "reports_complaints": pl.Boolean,
+                "blocked": pl.Boolean,
+            }
+        )
     ),
 }
 _TAGS: Final[pl.DataType] = pl.List(pl.Struct({"name": pl.String, "values": pl.List(pl.String)}))

@@ -1,6 +1,9 @@
 """What `rates` should say, counted the slow way: one event after the other, each once, by the table of counters.
 
 Knows nothing of blocks, partitions, hours that close, or polars.
+
+What received reports (origin `dsn`, `arf`) say of a bounced recipient or of a complaint counts for a value once, and
+only where nothing that SES said of the same counts for that value.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ Table = dict[tuple[str, str, int], tuple[int, ...]]
 """(dimension, value, hour in seconds) → counters, without those that are all 0."""
 
 NEVER_SENT = {"OnAccountSuppressionList", "OnTenantSuppressionList"}
+REPORTS = {"dsn", "arf"}
 WITHOUT_TAGS = {"account", "region", "from_domain", "provider"}
 
 
@@ -34,14 +38,34 @@ def merge(copies: Iterable[Row]) -> list[Row]:
 def table(copies: Iterable[Row], dimensions: Sequence[str]) -> Table:
     """The counters of every (dimension, value, hour)."""
     sums: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0] * len(COUNTERS))
+    said: set[tuple[Any, ...]] = set()
+    reported: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for event in merge(copies):
         hour = milliseconds(event["sent_time"]) // 3_600_000 * 3600
-        for provider, counter in hits(event):
+        for person, counter in hits(event):
+            thing = thing_of(event, person, counter)
             for dimension in dimensions:
-                value = value_of(event, dimension, provider)
-                if value and (event["tagged"] or dimension in WITHOUT_TAGS):
-                    sums[dimension, value, hour][COUNTERS.index(counter)] += 1
+                value = value_of(event, dimension, person.get("provider", ""))
+                if not value or not (event["tagged"] or dimension in WITHOUT_TAGS):
+                    continue
+                if thing and event.get("origin") in REPORTS:
+                    reported[dimension, value, hour, thing].add(counter)
+                    continue
+                sums[dimension, value, hour][COUNTERS.index(counter)] += 1
+                if thing and counter != "blocks":
+                    said.add((dimension, value, hour, thing))
+    for (*key, thing), counters in reported.items():
+        if (*key, thing) not in said:
+            for counter in counters - ({"soft_bounces"} if "hard_bounces" in counters else set()):
+                sums[key[0], key[1], key[2]][COUNTERS.index(counter)] += 1
     return {key: tuple(counters) for key, counters in sums.items()}
+
+
+def thing_of(event: Row, person: Row, counter: str) -> tuple[str, ...] | None:
+    """What a hit is about, if it is something that both SES and a report may tell."""
+    if event["event_type"] == "Bounce":
+        return "Bounce", event["message_id"], person["address"].lower()
+    return ("Complaint", event["message_id"]) if counter == "complaints" else None
 
 
 def milliseconds(time: Any) -> int:
@@ -66,14 +90,14 @@ def value_of(event: Row, dimension: str, provider: str) -> str:
     return str(event[dimension])
 
 
-def hits(event: Row) -> Iterator[tuple[str, str]]:
-    """(provider, counter), each worth 1."""
+def hits(event: Row) -> Iterator[tuple[Row, str]]:
+    """(recipient, counter), each worth 1; no recipient: empty."""
     people = event["recipients"]
     for person in people:
         for counter in of_recipient(event, person):
-            yield person["provider"], counter
+            yield person, counter
     for counter in of_event(event):
-        yield (people[0]["provider"] if people else ""), counter
+        yield (people[0] if people else {}), counter
 
 
 def of_recipient(event: Row, person: Row) -> Iterator[str]:

@@ -150,6 +150,7 @@ def event(number: int, **facts: Any) -> Row:
         "recipients": [recipient("gmail")],
         "tags": [],
         "tagged": True,
+        "origin": "event",
     } | facts
 
 
@@ -215,17 +216,29 @@ def facts(
     hours: tuple[int, ...] = SENT_HOURS,
     campaigns: tuple[str, ...] = CAMPAIGNS,
     recipients: int = 0,
+    *,
+    reports: bool = True,
 ) -> Row:
     """What is particular to an event."""
     sent = (NOON_S + draw(st.sampled_from(hours)) * HOUR_S + draw(st.sampled_from((0, 1799, 3599)))) * 1000
-    people = st.builds(recipient, st.sampled_from(PROVIDERS), blocked=st.booleans())
+    people = st.builds(
+        recipient, st.sampled_from(PROVIDERS), blocked=st.booleans(), address=st.sampled_from("xxxyX")
+    )
     kind = draw(st.one_of(OTHERS, OTHERS, BOUNCES, COMPLAINTS))
     named = draw(st.sampled_from(campaigns))
     team = draw(st.sampled_from(([], ["red"], ["blue", "red"])))
+    origin = {"Bounce": "dsn", "Complaint": "arf"}.get(kind["event_type"], "") if reports else ""
+    if origin and draw(st.booleans()):
+        # A report as reports are, mostly; and as nobody should make them.
+        team = draw(st.sampled_from(([], [], [], team)))
+        recipients, most = draw(st.sampled_from(((1, 1), (1, 1), (recipients, 2))))
+    else:
+        origin, most = draw(st.sampled_from(("event", "notification"))), 2
     return kind | {
+        "origin": origin,
         "sent_time": sent,
         "event_time": sent + draw(st.sampled_from(LAGS)) * HOUR_S * 1000,
-        "recipients": draw(st.lists(people, min_size=recipients, max_size=2)),
+        "recipients": draw(st.lists(people, min_size=recipients, max_size=most)),
         "campaign": named,
         "feedback_a": named,
         "feedback_b": draw(st.sampled_from(("", "b"))),
@@ -244,5 +257,48 @@ def stories(draw: st.DrawFn, most: int = 12, least: int = 1, copies: int = 5, **
             row[name] += shifts[number % MESSAGES] * HOUR_S * 1000
         tags = draw(st.lists(st.sampled_from((True, True, False)), min_size=1, max_size=copies))
         told += [row if tagged else untagged(row) for tagged in tags]
+    random.Random(draw(st.integers(0, 999))).shuffle(told)
+    return told
+
+
+@st.composite
+def quarrels(draw: st.DrawFn) -> list[Row]:
+    """Bounces and complaints of two messages, by SES and by reports that agree more or less; copies in any order."""
+    told: list[Row] = []
+    for number in range(draw(st.integers(1, 7))):
+        report = draw(st.booleans())
+        people = st.builds(
+            recipient, st.sampled_from(("gmail", "gmail", "yahoo")), address=st.sampled_from("xxyX")
+        )
+        facts = draw(
+            st.sampled_from(
+                (
+                    {"event_type": "Bounce", "bounce_type": "Permanent"},
+                    {"event_type": "Bounce", "bounce_type": "Transient"},
+                    {"event_type": "Bounce", "bounce_type": "Transient", "out_of_office": True},
+                    {
+                        "event_type": "Bounce",
+                        "bounce_type": "Permanent",
+                        "bounce_subtype": "OnAccountSuppressionList",
+                    },
+                    {"event_type": "Complaint", "complaint_type": "abuse"},
+                    {"event_type": "Complaint", "complaint_type": "not-spam"},
+                )
+            )
+        )
+        most = 1 if report and draw(st.booleans()) else 2
+        row = event(
+            number,
+            **facts,
+            message_id=draw(st.sampled_from("mmmn")),
+            origin={"Bounce": "dsn", "Complaint": "arf"}[facts["event_type"]] if report else "event",
+            sent_time=(NOON_S - draw(st.sampled_from((0, 0, 0, 1, 60))) * HOUR_S) * 1000,
+            recipients=draw(st.lists(people, min_size=draw(st.sampled_from((0, 1, 1, 1))), max_size=most)),
+            campaign=draw(st.sampled_from(("spring", *CAMPAIGNS))),
+            outgoing_ip="" if report else draw(st.sampled_from(("", "192.0.2.1"))),
+            tags=[] if report else [{"name": "team", "values": ["red"]}],
+        )
+        copies = draw(st.lists(st.sampled_from((True, True, False)), min_size=1, max_size=3))
+        told += [row if tagged else untagged(row) for tagged in copies]
     random.Random(draw(st.integers(0, 999))).shuffle(told)
     return told

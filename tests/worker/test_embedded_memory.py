@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import naive
 import numpy as np
 from counting_model import HOUR_S, NOON_S, Worker, World
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from naive import milliseconds
 from storms import Fleet, event, stories
 
+from pipelines.counting.reported import BY_REPORT, columns, marked
 from schemas.counters import COUNTERS
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ class Memory:
             hour = milliseconds(row["sent_time"]) // 3_600_000
             if hour >= since:
                 key = int.from_bytes(row["event_id"][:8], "little") & ~1 | row["tagged"]
-                yield np.array([hour]), np.array([key], dtype=np.uint64)
+                keys = [key, *marks_of(row, hour, self.world.dimensions)]
+                yield np.full(len(keys), hour), np.array(keys, dtype=np.uint64)
 
     def machines(self) -> Iterator[tuple[str, bytes]]:
         last: dict[str, Row] = {}
@@ -67,6 +70,26 @@ class Memory:
 
     def last_version(self) -> int:
         return max((row["version"] for row in self.rates.values()), default=0)
+
+
+def marks_of(row: Row, hour: int, dimensions: tuple[str, ...]) -> Iterator[int]:
+    """Marks of the things that an event is about, if it counts as such."""
+    common, rest = columns(dimensions)
+    report = row["origin"] in naive.REPORTS
+    for person, counter in naive.hits(row):
+        thing = naive.thing_of(row, person, counter)
+        if thing is None or (counter == "blocks" and not report):
+            continue
+        alone = marked(thing[0], thing[1], thing[2] if len(thing) > 2 else "", str(hour))
+        shared = [person.get("provider", ""), *(str(row[name]) for name in common)]
+        if report:
+            yield alone ^ BY_REPORT
+        elif row["tagged"]:
+            yield alone | 1
+            yield alone ^ marked("whole", *shared, *(str(row[name]) for name in rest))
+        else:
+            yield alone
+            yield alone ^ marked("common", *shared)
 
 
 def repair(world: World) -> None:

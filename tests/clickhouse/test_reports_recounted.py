@@ -1,0 +1,110 @@
+"""Received reports in SQL: the rule of what counts, and the marks that a worker starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from storms import quarrels
+
+from connectors.clickhouse.inserts import TARGETS, insert_blocks
+from connectors.clickhouse.marks import marks_sql
+from connectors.clickhouse.recount import recount_sql
+from pipelines.counting.count import count
+from pipelines.counting.dedup import keys
+from pipelines.counting.hours import Opening
+from pipelines.counting.reading import Source
+from schemas import topics
+from schemas.blocks import decode, encode, open_block
+from schemas.counters import COUNTERS
+from schemas.events import REPORTS
+
+if TYPE_CHECKING:
+    from connectors.clickhouse.client import Client
+
+pytestmark = pytest.mark.embedded
+
+Row = dict[str, Any]
+DIMENSIONS = (
+    "account",
+    "campaign",
+    "from_domain",
+    "provider",
+    "provider_campaign",
+    "outgoing_ip",
+    "tag:team",
+)
+NOW = Opening(10**8, 10**7)
+few = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def landed(client: Client, rows: list[Row]) -> None:
+    """Nothing but these rows, in two parts."""
+    client.command("TRUNCATE TABLE event_rows")
+    for part in (rows[::2], rows[1::2]):
+        insert_blocks(client, TARGETS[topics.EVENTS][0], [open_block(encode("ses_event", part))])
+
+
+@few
+@given(quarrels())
+def test_a_recount_is_a_naive_count(client: Client, rows: list[Row]) -> None:
+    landed(client, rows)
+    found = {
+        (dimension, value, hour): tuple(map(int, counters))
+        for dimension, value, hour, *counters in client.query(recount_sql(None, DIMENSIONS)).result_rows
+    }
+    assert found == naive.table(decode(encode("ses_event", rows)), DIMENSIONS)
+    assert all(len(counters) == len(COUNTERS) for counters in found.values())
+
+
+def marks_of(row: Row) -> set[int]:
+    """What a worker remembers of an event beside its id."""
+    source = Source(0, 0, open_block(encode("ses_event", [row])))
+    counted = count([source], lambda _, __, ids: (np.zeros(ids.size, np.bool_),) * 2, NOW, {}, DIMENSIONS)
+    own = keys(np.frombuffer(row["event_id"][:8], np.uint64), np.array([row["tagged"]]))
+    return {key for fresh in counted.fresh for key in fresh.keys.tolist()} - set(own.tolist())
+
+
+@few
+@given(quarrels())
+def test_the_marks_of_what_has_landed_are_those_that_a_worker_remembers(
+    client: Client, rows: list[Row]
+) -> None:
+    copies = {row["event_id"]: row for row in rows}.values()
+    made = {row["event_id"]: marks_of(row) for row in copies}
+    # Reports as nobody should make them leave no marks where they stream by: their hours are recounted.
+    sound = [row for row in copies if made[row["event_id"]] or row["origin"] not in REPORTS]
+    landed(client, sound)
+    found = {int(key) for key, *_ in client.query(marks_sql(DIMENSIONS, "1")).result_rows}
+    assert found == {mark for row in sound for mark in made[row["event_id"]]}
+
+
+def test_every_kind_of_counter_of_ses_is_as_if_there_were_no_reports(
+    client: Client, event: Any, to: Any
+) -> None:
+    people = [to("yahoo", address="x"), to("gmail", address="y")]
+    facts = {"recipients": people, "message_id": "m"}
+    own = [
+        event(1, event_type="Bounce", bounce_type="Permanent", **facts),
+        event(2, event_type="Bounce", bounce_type="Transient", **facts),
+        event(3, event_type="Complaint", complaint_type="abuse", **facts),
+        event(4, event_type="Complaint", complaint_type="fraud", **facts),
+        event(5, event_type="Delivery", **facts),
+    ]
+    reports = [
+        event(
+            6,
+            event_type="Bounce",
+            bounce_type="Permanent",
+            origin="dsn",
+            **facts | {"recipients": people[:1]},
+        ),
+        event(7, event_type="Complaint", complaint_type="abuse", origin="arf", **facts),
+    ]
+    landed(client, own)
+    before = client.query(recount_sql() + " ORDER BY 1, 2").result_rows
+    landed(client, own + reports)
+    assert client.query(recount_sql() + " ORDER BY 1, 2").result_rows == before
