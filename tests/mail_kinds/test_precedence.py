@@ -31,6 +31,7 @@ PACKED = base64.encodebytes(gzip.compress(XML)).decode()
 TLS = base64.encodebytes(
     gzip.compress(b'{"organization-name": "x", "report-id": "1", "date-range": {}, "policies": []}')
 ).decode()
+LEFT = "From: Bob <bob@example.org>\n"
 PERSON = "From: Bob <bob@example.org>\nReturn-Path: <bob@example.org>\nTo: help@shop.example\n"
 
 
@@ -116,6 +117,25 @@ def test_an_answer_to_a_bounce_is_a_reply(tell: Callable[..., Kind]) -> None:
     text = "> This message was created automatically by mail delivery software.\n>  ann@example.net\n\nWhy?\n"
     head = "Subject: Re: Mail delivery failed: returning message to sender\nIn-Reply-To: <a@b.example>\n"
     assert tell(f"{PERSON}{head}\n{text}").kind == "reply"
+
+
+def test_an_answer_of_a_postmaster_is_no_bounce(tell: Callable[..., Kind]) -> None:
+    head = "From: Postmaster <postmaster@example.org>\nSubject: Re: Undeliverable: November news\n"
+    assert tell(f"{head}In-Reply-To: <a@b.example>\n\nWe looked into it.\n").kind != "bounce"
+
+
+@pytest.mark.parametrize(
+    ("head", "text", "expected"),
+    [
+        ("From: no-reply@parcels.example\n", "Your parcel could not be delivered today.", "other"),
+        (LEFT + "Auto-Submitted: auto-replied\n", "Your message could not be delivered: I left.", "auto_reply"),
+        (LEFT + "Return-Path: <>\n", "The message you sent to me could not be delivered.", "other"),
+        ("From: no-reply@mx.example\n", "Your message could not be delivered to: <ann@example.net>", "bounce"),
+        ("From: postmaster@mx.example\n", "Your message could not be delivered.", "bounce"),
+    ],
+)  # fmt: skip
+def test_phrases_alone_make_no_bounce(tell: Callable[..., Kind], head: str, text: str, expected: str) -> None:
+    assert tell(f"{head}To: help@shop.example\nSubject: notice\n\n{text}\n").kind == expected
 
 
 def test_a_vacation_notice_that_quotes_a_bounce_is_a_vacation_notice(tell: Callable[..., Kind]) -> None:

@@ -48,7 +48,10 @@ def of_prose(facts: Facts, pseudonyms: Pseudonyms) -> Kind | None:
     form = prose.form_of(facts)
     if not form:
         return None
-    return _kind(facts, prose.reports_of(facts, form), original_of(facts, _returned(facts)), pseudonyms)
+    reports = prose.reports_of(facts, form)
+    if not reports.recipients and not prose.is_sure(form, facts):
+        return None
+    return _kind(facts, reports, original_of(facts, _returned(facts)), pseudonyms)
 
 
 def _returned(facts: Facts) -> Headers:

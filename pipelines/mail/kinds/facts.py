@@ -133,10 +133,15 @@ class Facts:
         return said or self.daemon or self.null_sender or self.unattended or self.has("x-failed-recipients")
 
     @cached_property
+    def prefixed(self) -> bool:
+        """Whether its subject begins as an answer's does, or as that of what is sent on."""
+        before, colon, _ = self.subject.replace("\uff1a", ":").partition(":")
+        return colon != "" and before.strip().lower() in table().passed_on
+
+    @property
     def passed_on(self) -> bool:
         """Whether somebody sent on what he had received: its parts are then not its own."""
-        before, colon, _ = self.subject.replace("\uff1a", ":").partition(":")
-        return colon != "" and not self.machine and before.strip().lower() in table().passed_on
+        return not self.machine and self.prefixed
 
     @cached_property
     def answers(self) -> bool:

@@ -122,9 +122,18 @@ def form_of(facts: Facts) -> str:
         return found
     if facts.failed:
         return "X-Failed-Recipients"
-    if facts.daemon and patterns.subjects.search(facts.subject):
+    # A postmaster is a person, too, who answers.
+    if facts.daemon and not facts.prefixed and patterns.subjects.search(facts.subject):
         return "subject"
     return ""
+
+
+def is_sure(form: str, facts: Facts) -> bool:
+    """Whether a mail of this form is a bounce though it names nobody.
+
+    Phrases are not: parcels "could not be delivered" as well, and whoever left a firm has his vacation program say so.
+    """
+    return form != _ANY or facts.daemon or bool(facts.failed)
 
 
 def reports_of(facts: Facts, form: str) -> Reports:
