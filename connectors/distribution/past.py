@@ -26,7 +26,7 @@ SELECT lower(hex(mail_id)) AS mail_id, attempt, toUnixTimestamp64Milli(time) AS 
 FROM mail_forward_rows FINAL ORDER BY time
 """
 _MAILS: Final = """
-SELECT mail_id, toUnixTimestamp64Milli(received_time) AS received_time, to_tenant AS tenant, ses_id, subject, object,
+SELECT mail_id, toUnixTimestamp64Milli(received_time) AS received_at, to_tenant AS tenant, ses_id, subject, object,
     kind, verdicts, if(has(paths, 'file') AND length(paths) = 1, 'file', '') AS path, recipients
 FROM mails
 WHERE received_time > fromUnixTimestamp64Milli(toInt64({since}))
@@ -54,17 +54,12 @@ def mails_of(target: Target, since_ms: int) -> list[InboundMail]:
         ClickHouseError: it does not answer.
     """
     query = _MAILS.format(since=int(since_ms), final=", ".join(map(text, sorted(FINAL))))
-    return [
-        cast(
-            "InboundMail",
-            {
-                **row,
-                "mail_id": bytes.fromhex(row["mail_id"]),
-                "received_time": int(row["received_time"]),
-            },
-        )
-        for row in _lines(query, target)
-    ]
+    found = []
+    for row in _lines(query, target):
+        # An alias like the column's name would take its place in WHERE.
+        received, mail_id = int(row.pop("received_at")), bytes.fromhex(row["mail_id"])
+        found.append(cast("InboundMail", {**row, "mail_id": mail_id, "received_time": received}))
+    return found
 
 
 def landed(target: Target, row: MailForward) -> bool:
