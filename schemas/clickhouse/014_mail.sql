@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS mail_rows
     INDEX mail_ids lower(hex(mail_id)) TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX message_ids message_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX thread_ids thread_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX answered_ids answers TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX answered_ids substring(answer, 6, position(answer, '\0') - 6) TYPE bloom_filter(0.01) GRANULARITY 1,
     -- As the view `mails` has it.
     INDEX known_thread_ids if(thread_id = '~', '', thread_id) TYPE bloom_filter(0.01) GRANULARITY 1
 )
