@@ -7,6 +7,7 @@ address in a name is none. What is plain (`a@b`, `Name <a@b>`) never gets there.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailparser.utils import get_addresses
@@ -86,11 +87,17 @@ def listed(headers: Headers, *names: str) -> list[str]:
     found: dict[str, None] = {}
     for name in names:
         for value in headers.undecoded(name):
-            for address in of_value(value):
+            for address in _remembered(value) if len(value) <= _CACHED_LENGTH else of_value(value):
                 found.setdefault(address)
                 if len(found) >= ADDRESSES:
                     return list(found)
     return list(found)
+
+
+@lru_cache(_CACHED)
+def _remembered(value: str) -> tuple[str, ...]:
+    """Of a value that may well come again: many mails are to the same few addresses."""
+    return tuple(of_value(value))
 
 
 def of_value(value: str) -> list[str]:
