@@ -1,7 +1,7 @@
 """Header fields: where they end, what they are called, what their values say (RFC 5322, 2047, 2231).
 
-Ours, and not a library's: the standard library looks for the end of each encoded word through the rest of the field, and
-counts the quotes before each semicolon of a structured one from its start. 100 KB made for it take it seconds.
+Ours, and not a library's: the standard library looks for the end of each encoded word through the rest of the field,
+and counts quotes before each semicolon of a structured one from its start. 100 KB made for it take it seconds.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def parse(raw: bytes | mmap.mmap, limits: Limits) -> ParsedMail:
     """Take a message apart.
 
     Raises `MailRefused` for what is no mail (`empty_mail`, `not_a_mail`) and beyond the limits (`too_large`,
-    `too_many_parts`, `nested_too_deep`, `too_many_headers`, `too_many_header_bytes`, `inflates_too_much`).
+    `too_many_parts`, `nested_too_deep`, `too_many_headers`, `too_many_header_bytes`).
     """
     if len(raw) > limits.size:
         raise MailRefused("too_large", f"It has {len(raw)} bytes; {limits.size} are read at the most.")

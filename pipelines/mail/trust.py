@@ -2,7 +2,8 @@
 
 SES prepends its fields to a mail (Return-Path, Received, X-SES-Spam-Verdict, X-SES-Virus-Verdict, Received-SPF,
 Authentication-Results, X-SES-RECEIPT, X-SES-DKIM-SIGNATURE, in this order). A sender may put any of them into the mail;
-these stand below. So only fields next to the topmost Received count, in SES's order, and that Received has to be SES's.
+these stand below. So the topmost Received has to be SES's; then what is above it counts, and what follows it in SES's
+order, up to the first field that is out of it.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from pipelines.mail.authentication import NO_VERDICTS
 from pipelines.mail.dates import millis_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pipelines.mail.parsed import Headers
     from schemas.mail import Verdicts
 
 _AUTHSERV: Final = "amazonses.com"
+_RESULTS: Final = "authentication-results"
 _ORDER: Final = {
     "x-ses-spam-verdict": 1,
     "x-ses-virus-verdict": 2,
     "received-spf": 3,
-    "authentication-results": 4,
+    _RESULTS: 4,
     "x-ses-receipt": 5,
     "x-ses-dkim-signature": 6,
 }
-_ABOVE: Final = frozenset({"return-path"})
 _RECEIVED: Final = re.compile(
     r"from \S{1,255}(?: \([^()]{0,500}\))? by inbound-smtp\.(?P<region>[a-z0-9-]{1,30})"
     r"\.amazonaws\.com(?:\.cn)?(?![\w-]|\.\w)"
@@ -67,9 +68,9 @@ def stamp_of(headers: Headers) -> Stamp:
     envelope_from = _return_path(headers, names, place)
     received = " ".join(headers.fields[place][1][:_RECEIVED_CHARACTERS].split())
     match = _RECEIVED.match(received)
-    if match is None or any(name not in _ABOVE for name in names[:place]):
+    if match is None:
         return Stamp(envelope_from=envelope_from)
-    verdicts, results = _read_block(headers, names, place + 1)
+    verdicts, results = _read([*headers.fields[:place], *_following(headers, names, place + 1)])
     return Stamp(
         ses_id=match["id"] or "",
         region=match["region"],
@@ -87,30 +88,36 @@ def _return_path(headers: Headers, names: list[str], before: int) -> str | None:
     return headers.fields[place][1].strip().strip("<>").strip() if place >= 0 else None
 
 
-def _read_block(headers: Headers, names: list[str], place: int) -> tuple[Verdicts, tuple[str, ...]]:
+def _following(headers: Headers, names: list[str], place: int) -> Iterator[tuple[str, str]]:
     """Fields in SES's order, up to the first that is out of it: that is the sender's."""
-    verdicts = NO_VERDICTS.copy()
-    results: list[str] = []
     rank = 0
-    spf = ""
     while place < len(names) and (next_rank := _ORDER.get(names[place], 0)) > rank:
-        name, value = names[place], headers.fields[place][1].strip()
-        if name == "authentication-results":
-            if authentication.authserv_id(value) != _AUTHSERV:
-                break
-            results.append(value)
-            verdicts.update(authentication.verdicts_of(value) | _scans(verdicts))  # type: ignore[typeddict-item]
-        elif name == "received-spf":
-            spf = authentication.verdict_of(value.partition(" ")[0]) if value else ""
-        elif name.endswith("-verdict") and _VALUE.fullmatch(value.upper()):
-            verdicts["spam" if "spam" in name else "virus"] = value.upper()
+        if names[place] == _RESULTS and authentication.authserv_id(headers.fields[place][1]) != _AUTHSERV:
+            return
+        yield headers.fields[place]
         rank, place = next_rank, place + 1
-    verdicts["spf"] = verdicts["spf"] or spf
-    return verdicts, tuple(results)
 
 
-def _scans(verdicts: Verdicts) -> dict[str, str]:
-    return {"spam": verdicts["spam"], "virus": verdicts["virus"]}
+def _read(own: list[tuple[str, str]]) -> tuple[Verdicts, tuple[str, ...]]:
+    """Verdicts and Authentication-Results of fields that are SES's; of a name the first counts."""
+    found: dict[str, str] = {}
+    for field_name, value in own:
+        name = field_name.lower()
+        if name != _RESULTS or authentication.authserv_id(value) == _AUTHSERV:
+            found.setdefault(name, value.strip())
+    results = found.get(_RESULTS, "")
+    verdicts = authentication.verdicts_of(results)
+    verdicts["spf"] = verdicts["spf"] or authentication.verdict_of(
+        found.get("received-spf", "").partition(" ")[0]
+    )
+    verdicts["spam"] = _verdict(found.get("x-ses-spam-verdict", ""))
+    verdicts["virus"] = _verdict(found.get("x-ses-virus-verdict", ""))
+    return verdicts, (results,) if results else ()
+
+
+def _verdict(value: str) -> str:
+    upper = value.upper()
+    return upper if _VALUE.fullmatch(upper) else ""
 
 
 def filled(given: Verdicts | None, stamped: Verdicts) -> Verdicts:

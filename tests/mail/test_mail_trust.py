@@ -61,16 +61,23 @@ def test_what_ses_wrote_is_believed() -> None:
         ],
         [received(), "From: x@example.com", *FORGED],
         [received(), "DKIM-Signature: v=1; d=amazonses.com", *FORGED],
-        ["X-Anything: x", received(), *FORGED],
         [received().replace("by inbound-smtp", "by notinbound-smtp"), *FORGED],
         [received().replace("amazonaws.com", "amazonaws.com.evil.example"), *FORGED],
         [received().replace("from mx.example.com", "from x by mx.evil.example for inbound-smtp"), *FORGED],
-        [*FORGED, received()],
+        [*FORGED, received(region="eu-west-1.evil")],
     ],
 )
 def test_lookalikes_of_the_sender_are_not(lines: list[str]) -> None:
     found = read(mail(*lines, HEAD, "")).mail
     assert (found["verdicts"], found["authentication_results"]) == (ABSENT, [])
+
+
+def test_what_stands_above_ses_own_received_was_added_on_our_side() -> None:
+    added = read(mail("X-Added-By-A-Rule: x", *BLOCK[2:4], BLOCK[1], *BLOCK[4:], HEAD, "")).mail
+    assert (added["verdicts"], added["authentication_results"]) == (
+        read(mail(*BLOCK, HEAD, "")).mail["verdicts"],
+        [RESULTS],
+    )
 
 
 def test_a_verdict_below_ses_own_fields_is_the_senders() -> None:
