@@ -15,8 +15,8 @@ from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-LEAST_S: Final = 5.0
-"""A delay at the least: what comes back at once is received for nothing."""
+LEAST_S: Final = 1.0
+"""A delay at the least: what comes back at once is received for nothing, what comes late leaves readers idle."""
 MOST_S: Final = 900.0
 """A delay at the most: how quickly mails are read may change, and there may be other bridges."""
 PATIENCE: Final = 50
