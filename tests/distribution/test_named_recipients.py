@@ -119,6 +119,10 @@ def test_ten_thousand_recipients_are_too_many_and_quickly_so() -> None:
         "ann@ä.example",
         "ann@a.example,eve@evil.example",
         "mailto:ann@a.example",
+        "|sh@a.example",
+        "/etc/x@a.example",
+        "-oQ/tmp@a.example",
+        "a*@a.example",
         "x" * 65 + "@a.example",
         "ann@" + "a." * 130 + "example",
     ],
@@ -149,6 +153,13 @@ def test_whatever_the_text_only_allowed_domains_are_named(pieces: list[str]) -> 
     except Unsuitable:
         return
     assert set(named.recipients) <= {"ann@a.example"}
+
+
+@pytest.mark.parametrize(
+    "address", ["o'neil@a.example", "a.b-c_d+tag=x@x-1.a.example", "7@1.example", "a@xn--4ca.example"]
+)
+def test_plain_addresses_are_addresses(address: str) -> None:
+    assert valid(address) == address
 
 
 def test_domains_are_allowed_exactly_or_below_a_dot() -> None:

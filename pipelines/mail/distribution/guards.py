@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 LOOP_HEADER: Final = "X-Streams-Distributed"
 """Of every mail that we send on. Not `X-SES-…`: those SES takes for its own."""
-_MACHINES: Final = frozenset({"auto_reply", "bounce", "complaint", "dmarc", "tls_report", "unsubscribe"})
+_NOT_LETTERS: Final = frozenset(
+    {"auto_reply", "bounce", "complaint", "dmarc", "journal", "tls_report", "unsubscribe"}
+)
 _MOST_HOPS: Final = 30
 """RFC 5321, 6.3 asks for at least 100 before mail is refused; ours has come from a device, not round the world."""
 
@@ -34,7 +36,7 @@ def check_loop(mail: InboundMail, headers: Headers, sender: str) -> None:
         raise Unsuitable("loop", f"it has a {LOOP_HEADER} field: it was sent on before")
     if any(address.lower() == sender.lower() for address in listed(headers, "From", "Sender")):
         raise Unsuitable("loop", f"it is from {sender}, as all that is sent on")
-    if mail["kind"] in _MACHINES:
+    if mail["kind"] in _NOT_LETTERS:
         raise Unsuitable("automatic", f"it is of kind {mail['kind']}")
     if len(headers.all("Received")) > _MOST_HOPS:
         raise Unsuitable("loop", f"it has passed more than {_MOST_HOPS} servers")

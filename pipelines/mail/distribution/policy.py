@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_LOCAL: Final = r"[A-Za-z0-9#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9#$&'*+/=?^_`{|}~-]+)*"
+_ATOM: Final = r"[A-Za-z0-9_'+=~#-]+"
+_LOCAL: Final = rf"(?!-){_ATOM}(?:\.{_ATOM})*"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS: Final = re.compile(rf"({_LOCAL})@((?:{_LABEL}\.)+(?=[A-Za-z0-9-]*[A-Za-z]){_LABEL})")
 _LOCAL_LENGTH: Final = 64
@@ -47,7 +48,8 @@ def valid(address: str) -> str:
     """An address with its domain in lower case; empty when it is none that mail is sent on to.
 
     That is less than RFC 5321 has: no quoted local parts, no addresses in numbers, ASCII only, and in local parts
-    neither `%` nor `!`, by which old servers are told to pass mail on to somewhere else.
+    nothing by which old servers are told to pass mail on (`%`, `!`), to run or write something (`|`, `/`), or that
+    their programs take for an option.
     """
     match = _ADDRESS.fullmatch(address) if len(address) <= _LENGTH else None
     if match is None or len(match[1]) > _LOCAL_LENGTH or len(match[2]) > _DOMAIN_LENGTH:
