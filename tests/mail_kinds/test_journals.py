@@ -30,7 +30,7 @@ def journal(head: str = "X-MS-Journal-Report:\n", text: str = ENVELOPE, inner: s
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
 def test_exchange(tell: Callable[..., Kind], end: str) -> None:
     kind = tell(journal("X-MS-Journal-Report:\nAuto-Submitted: auto-generated\n").replace("\n", end))
-    assert (kind.kind, kind.reason, kind.automatic) == ("journal", "X-MS-Journal-Report", True)
+    assert (kind.kind, kind.reason, kind.automatic) == ("journal", "X-MS-Journal-Report", False)
     assert kind.envelope_from == "eve@corp.example"
     assert kind.recipients == ("ann@example.net", "bob@corp.example", "joe@corp.example", "zoe@corp.example")
     assert kind.inner is not None
@@ -69,4 +69,4 @@ def test_a_journal_without_a_mail_is_none(tell: Callable[..., Kind]) -> None:
 def test_a_journaled_bounce_is_a_journal(tell: Callable[..., Kind]) -> None:
     bounce = "Return-Path: <>\nFrom: MAILER-DAEMON@mx.example\nSubject: Undelivered mail\n\nann@example.net: 550 no\n"
     kind = tell(journal(inner=bounce))
-    assert (kind.kind, kind.feedback) == ("journal", [])
+    assert (kind.kind, kind.feedback, kind.automatic) == ("journal", [], True)

@@ -280,6 +280,7 @@ def test_replies() -> None:
         ("Original-Envelope-Id: " + SES_ID + "\n", "", "", SES_ID),
         ("", "", f"Return-Path: <{SES_ID}@eu-west-1.amazonses.com>\nMessage-ID: <a@shop.example>\n", SES_ID),
         ("", "", f"Return-Path: <{SES_ID}@bounce.shop.example>\n", SES_ID),
+        ("", f"Delivered-To: SRS0=a1b2=cd=eu-west-1.amazonses.com={SES_ID}@forwarder.example\n", "", SES_ID),
         ("", "", f"Message-ID: <{SES_ID}@email.amazonses.com>\n", SES_ID),
         ("", "", "Message-ID: <EXAMPLE7c191be45-e9aedb9a-02f9-4d12-a87d-dd0099a07f8a-000000@email.amazonses.com>\n",
          "EXAMPLE7c191be45-e9aedb9a-02f9-4d12-a87d-dd0099a07f8a-000000"),

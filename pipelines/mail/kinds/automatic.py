@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _REPLIED: Final = ("auto-replied", "auto-notified")
 """RFC 3834, section 5; RFC 5436, section 2.7."""
+_RECEIPTS: Final = ("message/disposition-notification", "message/global-disposition-notification")
+"""RFC 8098; RFC 6533, section 6."""
 _OFF: Final = ("no", "false", "0", "none")
 
 
@@ -74,7 +76,9 @@ def answers(facts: Facts) -> str:
         return f"Auto-Submitted: {facts.submitted}"
     if facts.submitted == "no":
         return ""
-    if "message/disposition-notification" in (part.content_type for part in facts.mail.parts):
+    if facts.mail.content_type == "multipart/report" and any(
+        part.content_type in _RECEIPTS for part in facts.mail.parts
+    ):
         return "disposition notification (RFC 8098)"
     for rule in table().header:
         if facts.has(rule.name):

@@ -18,7 +18,8 @@ class Kind:
     reason: str
     """What told it, in a few words."""
     automatic: bool = False
-    """Written by a machine, for whatever purpose; `auto_reply` is only what answers a message."""
+    """Written by a machine, for whatever purpose; `auto_reply` is only what answers a message. Of a `journal`: whether
+    the mail in it was."""
     feedback: list[Feedback] = field(default_factory=list)
     """Of a `bounce` a row a recipient, of a `complaint` one."""
     unsubscribes: list[str] = field(default_factory=list)

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from pipelines.mail.parsed import Headers, ParsedMail
 
 _SES_ID: Final = re.compile(
-    r"[0-9A-Za-z]{16}-[0-9A-Za-z]{8}-[0-9A-Za-z]{4}-[0-9A-Za-z]{4}-[0-9A-Za-z]{4}-[0-9A-Za-z]{12}-[0-9]{6}"
+    r"(?<![0-9A-Za-z-])[0-9A-Za-z]{16}-[0-9A-Za-z]{8}-[0-9A-Za-z]{4}-[0-9A-Za-z]{4}-[0-9A-Za-z]{4}-[0-9A-Za-z]{12}-[0-9]{6}(?![0-9A-Za-z-])"
 )
 """`0100…-8-4-4-4-12-000000`. Only its shape: documentation has ids that are not hexadecimal."""
 _IN_BRACKETS: Final = re.compile(r"<([^<>\s]{1,998})>")
 _LONGEST: Final = 128
 """Characters of an id at amazonses.com, whose shape is SES's own business."""
+_WRAPPED: Final = 512
 _DIGITS: Final = re.compile(r"[0-9]{3}")
 
 
@@ -49,7 +50,9 @@ def ses_id_of(address: str) -> str:
     host = domain.lower().rstrip(".")
     if host == "amazonses.com" or host.endswith(".amazonses.com"):
         return local if "-" in local and len(local) <= _LONGEST and _DIGITS.search(local) else ""
-    return local if _SES_ID.fullmatch(local) else ""
+    # Forwarders wrap it: `SRS0=…=eu-west-1.amazonses.com=ID@forwarder.example`.
+    found = _SES_ID.search(local[:_WRAPPED])
+    return found[0] if found else ""
 
 
 def ids_in(value: str) -> list[str]:

@@ -47,7 +47,7 @@ def _journal(facts: Facts, _pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind
     return Kind(
         "journal",
         found.reason,
-        automatic=True,
+        automatic=automatic.automatic(Facts(found.inner, None)),
         inner=found.inner,
         envelope_from=found.sender,
         recipients=found.recipients,
@@ -57,7 +57,7 @@ def _journal(facts: Facts, _pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind
 def _report(facts: Facts, pseudonyms: Pseudonyms, _policy: MailPolicy) -> Kind | None:
     """Of RFC 3464, RFC 5965, RFC 7489 or RFC 8460."""
     kind = bounces.of_report(facts, pseudonyms) or arf.kind_of(facts, pseudonyms)
-    if kind or facts.passed_on or facts.answers:
+    if kind or facts.passed_on or (facts.answers and not facts.machine):
         return kind
     form = looks_like_report(facts.mail)
     return Kind(form, "a report is attached", automatic=True) if form else None
