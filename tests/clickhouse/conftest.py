@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from itertools import count
 from pathlib import Path
@@ -31,6 +32,47 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
 _NUMBERS = count()
 SENT = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms."""
+
+
+class Beside:
+    """A part that runs in a thread until it is told to stop, or dies."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+        self.error: BaseException | None = None
+        self.stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.part.run(self.stop)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            self.error = error
+
+    def join(self) -> None:
+        """Have it stop."""
+        self.stop.set()
+        self.ends()
+
+    def ends(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def beside(kafka: Kafka, client: Client) -> Iterator[Callable[[Any], Beside]]:
+    """Starts something with a `run(stop)`, and stops it at the end."""
+    running: list[Beside] = []
+
+    def start(part: Any) -> Beside:
+        running.append(Beside(part))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.join()
 
 
 @pytest.fixture(scope="session")

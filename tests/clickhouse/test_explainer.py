@@ -29,7 +29,7 @@ from schemas.blocks import encode
 from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from connectors.settings import Kafka
@@ -52,48 +52,22 @@ FEW = json.dumps(
 """Evidence of a page that fired on four complaints, of which none stands out."""
 
 
-class Running:
-    """An explainer in a thread."""
-
-    def __init__(self, explainer: Explainer) -> None:
-        self.explainer = explainer
-        self.error: BaseException | None = None
-        self.stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.explainer.run(self.stop)
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            self.error = error
-
-    def join(self) -> None:
-        self.stop.set()
-        self.ends()
-
-    def ends(self) -> None:
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-
 class Place:
     """A broker, a ClickHouse, and what the worker and the sink would do with them."""
 
-    def __init__(self, kafka: Kafka, connect: Callable[[], Any], send: Any) -> None:
+    def __init__(self, kafka: Kafka, connect: Callable[[], Any], send: Any, beside: Any) -> None:
         self.kafka = kafka
         self.connect = connect
         self.send = send
-        self.running: list[Running] = []
+        self.beside = beside
 
     def start(
         self,
         connect: Callable[[], Any] | None = None,
         kind: type[Explainer] = Explainer,
         policy: Policy = POLICY,
-    ) -> Running:
-        self.running.append(Running(kind(self.kafka, connect or self.connect, policy=policy)))
-        return self.running[-1]
+    ) -> Any:
+        return self.beside(kind(self.kafka, connect or self.connect, policy=policy))
 
     def tell(self, partition: int = 0, **fields: Any) -> None:
         self.send(topics.ALARMS, encode("alarm", [transition(**fields)]), partition)
@@ -171,11 +145,8 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def place(kafka: Kafka, engine: Path, database: str, client: Any, send: Any) -> Iterator[Place]:
-    place = Place(kafka, lambda: open_client(f"chdb://{engine}", database=database), send)
-    yield place
-    for running in place.running:
-        running.join()
+def place(kafka: Kafka, engine: Path, database: str, send: Any, beside: Any) -> Place:
+    return Place(kafka, lambda: open_client(f"chdb://{engine}", database=database), send, beside)
 
 
 def bad(event: Any, to: Any) -> list[dict[str, Any]]:
@@ -190,7 +161,7 @@ def test_a_transition_is_explained_once_its_events_have_landed(
     place.send(topics.EVENTS, encode("ses_event", [event(1)]))
     place.tell(partition=1)
     running = place.start()
-    until(lambda: running.explainer.numbers.waiting == 1)
+    until(lambda: running.part.numbers.waiting == 1)
     insert(topics.EVENTS, bad(event, to))
     assert place.told() == []
     place.land(1)
@@ -206,7 +177,7 @@ def test_a_transition_is_explained_once_its_events_have_landed(
     ]
     assert evidence["explained"]
     assert "unexplained" not in evidence
-    numbers = running.explainer.numbers
+    numbers = running.part.numbers
     assert (numbers.records, numbers.explained, numbers.waiting) == (2, 1, 0)
 
 
@@ -232,7 +203,7 @@ def test_what_may_wake_somebody_is_explained_and_the_worst_first(
     running = place.start(policy=TOGETHER)
     until(lambda: place.committed() >= 13)
     assert [row["seq"] for _, _, row in place.told()] == [9, 8, 7, 6]
-    assert running.explainer.numbers.unreadable == 1
+    assert running.part.numbers.unreadable == 1
 
 
 def test_what_cannot_be_explained_says_why(place: Place) -> None:
@@ -258,7 +229,7 @@ def test_what_cannot_be_explained_says_why(place: Place) -> None:
     reasons = sorted(each["unexplained"] for each in evidence)
     assert reasons[0].startswith("(other) stands for all values of campaign")
     assert reasons[1] == reasons[2] == "ClickHouse refuses: memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"
-    assert running.explainer.numbers.unexplained == 3
+    assert running.part.numbers.unexplained == 3
     assert running.error is None
 
 
@@ -273,7 +244,7 @@ def test_events_that_do_not_land_in_time_are_said_to_be_missing(
     (evidence,) = place.evidence()
     assert evidence["explained"]
     assert evidence["unexplained"] == "not all events had landed when it was explained"
-    assert running.explainer.numbers.unlanded == 1
+    assert running.part.numbers.unlanded == 1
 
 
 def test_clickhouse_away_loses_no_transition(place: Place, event: Any, to: Any, insert: Any) -> None:
@@ -292,8 +263,8 @@ def test_clickhouse_away_loses_no_transition(place: Place, event: Any, to: Any, 
     running = place.start(connect)
     until(lambda: len(attempts) >= 3)
     place.tell(seq=2)
-    until(lambda: running.explainer.numbers.waiting == 2)
-    assert running.explainer.numbers.trouble == "connection refused"
+    until(lambda: running.part.numbers.waiting == 2)
+    assert running.part.numbers.trouble == "connection refused"
     assert place.committed() == 0
     away.clear()
     until(lambda: place.committed() == 4)
@@ -353,7 +324,7 @@ def test_what_a_broker_forgot_is_explained_all_the_same(
     )
     left = left_unexplained(client)
     assert left == [transition(operator="", silenced_until=0)]
-    place.running.append(Running(Explainer(place.kafka, place.connect, policy=POLICY, left=left)))
+    place.beside(Explainer(place.kafka, place.connect, policy=POLICY, left=left))
     until(lambda: place.committed() == 1)
     ((partition, _, row),) = place.told()
     assert partition == of_key("campaign", "spring", 2)
@@ -364,7 +335,7 @@ def test_stopped_while_it_waits_it_stops_and_commits_nothing(place: Place, event
     place.send(topics.EVENTS, encode("ses_event", [event(1)]))
     place.tell()
     running = place.start()
-    until(lambda: running.explainer.numbers.waiting == 1)
+    until(lambda: running.part.numbers.waiting == 1)
     running.join()
     assert running.error is None
     assert (place.committed(), place.told()) == (0, [])
@@ -380,12 +351,12 @@ def test_what_leads_later_is_told_when_hits_have_doubled(
     counted = {"dimension": "campaign", "value": "spring", "hour": HOUR, "version": 1}
     insert(topics.RATES, [counted | {"complaints": 7, "eligible": 400}])
     running = place.start(policy=AGAIN)
-    until(lambda: running.explainer.numbers.looks >= 3)
+    until(lambda: running.part.numbers.looks >= 3)
     assert place.told() == [], "7 are not twice 4"
     insert(topics.RATES, [counted | {"version": 2, "complaints": 20, "eligible": 400}])
-    until(lambda: running.explainer.numbers.anew == 1)
-    looks = running.explainer.numbers.looks
-    until(lambda: running.explainer.numbers.looks >= looks + 3)
+    until(lambda: running.part.numbers.anew == 1)
+    looks = running.part.numbers.looks
+    until(lambda: running.part.numbers.looks >= looks + 3)
     ((partition, key, row),) = place.told()
     assert (partition, key) == (of_key("campaign", "spring", 2), b"complaint_rate:campaign:spring\0evidence")
     assert (row["seq"], row["revision"], row["state"]) == (1, 2, "firing")
@@ -415,5 +386,5 @@ def test_what_ended_or_is_told_already_is_not_told_again(
         row = {"dimension": "campaign", "value": value, "hour": HOUR, "version": 1}
         insert(topics.RATES, [row | {"complaints": 20, "eligible": 400}])
     running = place.start(policy=AGAIN)
-    until(lambda: running.explainer.numbers.looks >= 3)
+    until(lambda: running.part.numbers.looks >= 3)
     assert place.told() == []

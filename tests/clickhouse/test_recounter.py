@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,7 @@ from schemas.counters import COUNTERS
 from schemas.partitioning import of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from connectors.settings import Kafka
@@ -36,43 +37,17 @@ HOUR = 1_767_225_600
 POLICY = Policy(gather_s=0.05, stop_s=5, retry=Retry(first_s=0.02, longest_s=0.1))
 
 
-class Running:
-    """A recounter in a thread."""
-
-    def __init__(self, recounter: Recounter) -> None:
-        self.recounter = recounter
-        self.error: BaseException | None = None
-        self.stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.recounter.run(self.stop)
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            self.error = error
-
-    def join(self) -> None:
-        self.stop.set()
-        self.ends()
-
-    def ends(self) -> None:
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-
 class Place:
     """A broker, a ClickHouse, and what the worker and the sink would do with them."""
 
-    def __init__(self, kafka: Kafka, connect: Callable[[], Any], send: Any) -> None:
+    def __init__(self, kafka: Kafka, connect: Callable[[], Any], send: Any, beside: Any) -> None:
         self.kafka = kafka
         self.connect = connect
         self.send = send
-        self.running: list[Running] = []
+        self.beside = beside
 
-    def start(self, connect: Callable[[], Any] | None = None, kind: type[Recounter] = Recounter) -> Running:
-        self.running.append(Running(kind(self.kafka, connect or self.connect, policy=POLICY)))
-        return self.running[-1]
+    def start(self, connect: Callable[[], Any] | None = None, kind: type[Recounter] = Recounter) -> Any:
+        return self.beside(kind(self.kafka, connect or self.connect, policy=POLICY))
 
     def ask(self, *keys: tuple[str, str, int]) -> None:
         rows = [{"dimension": dimension, "value": value, "hour": hour} for dimension, value, hour in keys]
@@ -115,11 +90,8 @@ class Place:
 
 
 @pytest.fixture
-def place(kafka: Kafka, engine: Path, database: str, client: Any, send: Any) -> Iterator[Place]:
-    place = Place(kafka, lambda: open_client(f"chdb://{engine}", database=database), send)
-    yield place
-    for running in place.running:
-        running.join()
+def place(kafka: Kafka, engine: Path, database: str, send: Any, beside: Any) -> Place:
+    return Place(kafka, lambda: open_client(f"chdb://{engine}", database=database), send, beside)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -141,7 +113,7 @@ def test_a_request_is_answered_once_what_it_is_about_has_landed(
     place.ask(("campaign", "spring", HOUR), ("campaign", "autumn", HOUR))
     place.ask(("campaign", "spring", HOUR), ("tag:team", "a", HOUR + 3600))
     running = place.start()
-    until(lambda: running.recounter.numbers.records == 2)
+    until(lambda: running.part.numbers.records == 2)
     place.land(1)
     assert place.answers() == []
     insert(topics.EVENTS, [event(1), event(2), event(2), event(3, event_type="Delivery")])
@@ -164,7 +136,7 @@ def test_later_requests_get_later_answers(place: Place, event: Any, insert: Any)
     for number in range(1, 4):
         insert(topics.EVENTS, [event(number)])
         place.ask(("campaign", "spring", HOUR))
-        until(lambda number=number: place.committed() == number)
+        until(partial(lambda wanted: place.committed() == wanted, number))
     rows = place.answers()
     assert [row["sends"] for row in rows] == [1, 2, 3]
     assert [row["as_of"] for row in rows] == sorted({row["as_of"] for row in rows})
@@ -243,8 +215,8 @@ def test_clickhouse_away_loses_no_request(place: Place, event: Any, insert: Any)
     running = place.start(Moody)
     until(lambda: len(attempts) >= 3)
     place.ask(("campaign", "autumn", HOUR))
-    until(lambda: running.recounter.numbers.waiting == 1)
-    assert running.recounter.numbers.trouble == "connection refused"
+    until(lambda: running.part.numbers.waiting == 1)
+    assert running.part.numbers.trouble == "connection refused"
     assert place.committed() == 0
     away.clear()
     until(lambda: place.committed() == 2)
@@ -255,7 +227,7 @@ def test_stopped_while_it_waits_it_stops_and_commits_nothing(place: Place, event
     place.send(topics.EVENTS, encode("ses_event", [event(1)]), 0)
     place.ask(("campaign", "spring", HOUR))
     running = place.start()
-    until(lambda: running.recounter.numbers.records == 1)
+    until(lambda: running.part.numbers.records == 1)
     running.join()
     assert running.error is None
     assert place.committed() == 0

@@ -21,7 +21,7 @@ from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from connectors.settings import Kafka
 
@@ -51,41 +51,9 @@ class Moody:
         return getattr(self.client, name)
 
 
-class Running:
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.error: BaseException | None = None
-        self.stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.sink.run(self.stop)
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            self.error = error
-
-    def join(self) -> None:
-        self.stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def wait_for_death(self) -> None:
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-
 @pytest.fixture
-def start(kafka: Kafka) -> Iterator[Callable[[Any], Running]]:
-    started: list[Running] = []
-
-    def run(client: Any) -> Running:
-        started.append(Running(Sink(kafka, client, policy=POLICY)))
-        return started[-1]
-
-    yield run
-    for running in started:
-        running.join()
+def start(kafka: Kafka, beside: Any) -> Callable[[Any], Any]:
+    return lambda client: beside(Sink(kafka, client, policy=POLICY))
 
 
 def until(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -128,12 +96,12 @@ def test_an_outage_loses_nothing_and_commits_nothing(
         encode("rate_row", [{"dimension": "d", "value": "v", "hour": 0, "version": 1, "sends": 1}]),
     )
     until(lambda: moody.failures >= 3)
-    assert running.sink.numbers.commits == 0
+    assert running.part.numbers.commits == 0
     moody.away = False
     until(lambda: committed(kafka).get(topics.EVENTS) == 6 and committed(kafka).get(topics.RATES) == 1)
     assert number(client, "events") == 18
     assert number(client, "rates") == 1
-    assert running.sink.numbers.trouble == ""
+    assert running.part.numbers.trouble == ""
 
 
 def test_what_a_stopped_sink_had_not_landed_comes_to_the_next(
@@ -231,7 +199,7 @@ def test_a_stream_of_rejections_stops_the_sink_uncommitted(
     running = start(client)
     for _ in range(120):
         send(topics.EVENTS, b"not a block")
-    running.wait_for_death()
+    running.ends()
     assert isinstance(running.error, ClickHouseError)
     assert "could not be inserted" in str(running.error)
     assert committed(kafka).get(topics.EVENTS, 0) < 120
@@ -241,11 +209,11 @@ def test_two_sinks_share_the_partitions_and_land_everything(
     kafka: Kafka, send: Any, start: Any, client: Any, event: Any
 ) -> None:
     first = start(client)
-    assert first.sink.ready.wait(20)
+    assert first.part.ready.wait(20)
     for n in range(10):
         send(topics.EVENTS, encode("ses_event", [event(n)]), n % 2)
     second = start(client)
-    assert second.sink.ready.wait(20)
+    assert second.part.ready.wait(20)
     for n in range(10, 20):
         send(topics.EVENTS, encode("ses_event", [event(n)]), n % 2)
     until(lambda: committed(kafka).get(topics.EVENTS) == 20)
