@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connectors.clickhouse.literals import text, tuples
-from connectors.clickhouse.recount import RULES, TYPES
+from connectors.clickhouse.recount import OF_REPORTS, OWN, REPORTED, REPORTED_MESSAGES, RULES, THING, TYPES
 from schemas.counters import COUNTERS, PAIR_SEPARATOR, TAG_PREFIX
 from schemas.events import UNTAGGED_DIMENSIONS
 
@@ -188,6 +188,7 @@ def _recipients(
     wanted = dict.fromkeys([*columns, *(name for name in _DETAILS if name in rules)])
     reply = ", e.recipients.smtp_reply" if replies else ""
     merged = ", ".join(f"max({_merged(name)}) AS {name}" for name in wanted)
+    repeats = f" AND e.event_id NOT IN ({_repeats(subject)})" if set(names) & set(OF_REPORTS) else ""
     provider = _provider_of(subject)
     return f"""
 SELECT {", ".join(wanted)}, event_type, n > 0 AS one, n <= 1 AS first,
@@ -198,11 +199,45 @@ FROM
         e.recipients.reports_complaints, e.recipients.blocked{reply})) AS rs, {merged}
     FROM event_rows AS e
     PREWHERE {_within(subject, "e.sent_time")} AND e.event_type IN ({", ".join(map(text, types))})
-        AND {_of_key(subject)}
+        AND {_of_key(subject)}{repeats}
     GROUP BY e.event_id
 )
 LEFT ARRAY JOIN rs AS r, arrayEnumerate(rs) AS n
 {f"WHERE provider = {text(provider)}" if provider else ""}
+"""  # noqa: S608 - constants, numbers and quoted text
+
+
+def _repeats(subject: Subject) -> str:
+    """Ids of received reports that do not count for the key: of what SES said itself, or another report.
+
+    There are few, and few events of the messages that they are about: an index of messages leads to these.
+    """
+    within = _within(subject, "sent_time")
+    merged = ", ".join(f"max({name}) AS {name}" for name in (*_DETAILS, "recipients"))
+    provider = _provider_of(subject)
+    return f"""
+    SELECT event_id FROM
+    (
+        SELECT event_id, {REPORTED} AS report, max({OWN}) OVER (PARTITION BY hour, {THING}) AS said,
+            row_number() OVER (PARTITION BY hour, {THING}, report
+                ORDER BY {RULES["hard_bounces"]} DESC, blocked DESC, event_id) AS number
+        FROM
+        (
+            SELECT *, r.address AS address, r.blocked AS blocked, n > 0 AS one, n <= 1 AS first
+            FROM
+            (
+                SELECT e.event_id AS event_id, max(e.event_type) AS event_type, max(e.message_id) AS message_id,
+                    min(e.origin) AS origin, toStartOfHour(any(e.sent_time)) AS hour, {merged.replace("max(", "max(e.")}
+                FROM event_rows AS e
+                PREWHERE {_within(subject, "e.sent_time")} AND e.event_type IN ('Bounce', 'Complaint')
+                    AND e.message_id IN ({REPORTED_MESSAGES} AND {within}) AND {_of_key(subject)}
+                GROUP BY e.event_id
+            )
+            LEFT ARRAY JOIN recipients AS r, arrayEnumerate(recipients) AS n
+            {f"WHERE r.provider = {text(provider)}" if provider else ""}
+        )
+    )
+    WHERE report AND (said OR number > 1)
 """  # noqa: S608 - constants, numbers and quoted text
 
 

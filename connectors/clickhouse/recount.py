@@ -67,7 +67,8 @@ OWN: Final = (
 THING: Final = "(event_type, message_id, if(event_type = 'Bounce', lower(address), ''))"
 """What either speaks of, in its cohort hour; says `address` of the recipient's."""
 REPORTED_MESSAGES: Final = f"SELECT message_id FROM event_rows WHERE origin IN ({_ORIGINS})"  # noqa: S608 - constants
-_OF_REPORTS: Final = ("complaints", "hard_bounces", "soft_bounces", "suppressed", "blocks")
+OF_REPORTS: Final = ("complaints", "hard_bounces", "soft_bounces", "suppressed", "blocks")
+"""Counters that received reports can add to."""
 TYPES: Final = {
     name: tuple(each for each in EVENT_TYPES if f"'{each}'" in rule) for name, rule in RULES.items()
 }
@@ -154,8 +155,8 @@ def _reported(selected: str, hours: Sequence[Hours] | None, dimensions: Sequence
     messages = REPORTED_MESSAGES + within.replace("WHERE", " AND (", 1) + (")" if within else "")
     # Equal in all copies of an event, so it may be asked before they are merged.
     where = f"PREWHERE event_type IN ('Bounce', 'Complaint') AND message_id IN ({messages}) {within}"
-    most = ", ".join(f"max({REPORTED} AND {RULES[name]}) AS m_{name}" for name in _OF_REPORTS)
-    counted = dict.fromkeys(COUNTERS, "0") | {name: f"m_{name}" for name in _OF_REPORTS}
+    most = ", ".join(f"max({REPORTED} AND {RULES[name]}) AS m_{name}" for name in OF_REPORTS)
+    counted = dict.fromkeys(COUNTERS, "0") | {name: f"m_{name}" for name in OF_REPORTS}
     counted["soft_bounces"] = "m_soft_bounces AND NOT m_hard_bounces"
     return f"""
     SELECT d, hour, {", ".join(f"toUInt64({rule}) AS {name}" for name, rule in counted.items())}

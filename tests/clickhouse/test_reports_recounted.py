@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from storms import quarrels
 
+from connectors.alarms.query import factors_sql
+from connectors.alarms.subject import HOUR_S, Subject
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
 from connectors.clickhouse.marks import marks_sql
 from connectors.clickhouse.recount import recount_sql
@@ -38,7 +40,7 @@ DIMENSIONS = (
     "tag:team",
 )
 NOW = Opening(10**8, 10**7)
-few = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def landed(client: Client, rows: list[Row]) -> None:
@@ -80,6 +82,25 @@ def test_the_marks_of_what_has_landed_are_those_that_a_worker_remembers(
     landed(client, sound)
     found = {int(key) for key, *_ in client.query(marks_sql(DIMENSIONS, "1")).result_rows}
     assert found == {mark for row in sound for mark in made[row["event_id"]]}
+
+
+@settings(few, max_examples=6)
+@given(quarrels(least=5))
+def test_what_drives_an_alarm_is_counted_alike(client: Client, rows: list[Row]) -> None:
+    landed(client, [row for row in rows if row["origin"] not in REPORTS or len(row["recipients"]) < 2])
+    dimensions = ("account", "provider")
+    counted = [
+        (row[0], row[1], row[2], row[3:]) for row in client.query(recount_sql(None, dimensions)).result_rows
+    ]
+    for dimension, value in {(dimension, value) for dimension, value, _, _ in counted}:
+        hours = [hour for *key, hour, _ in counted if key == [dimension, value]]
+        for signal, counter in (("complaint_rate", "complaints"), ("hard_bounce_rate", "hard_bounces")):
+            subject = Subject(dimension, value, signal, 0.01, min(hours), max(hours) + HOUR_S)
+            found = {
+                row[0]: int(row[2]) for row in client.query(factors_sql(subject)).result_rows if row[0] == ""
+            }
+            sums = [counters for *key, _, counters in counted if key == [dimension, value]]
+            assert found.get("", 0) == sum(int(each[COUNTERS.index(counter)]) for each in sums)
 
 
 def test_every_kind_of_counter_of_ses_is_as_if_there_were_no_reports(

@@ -262,10 +262,10 @@ def stories(draw: st.DrawFn, most: int = 12, least: int = 1, copies: int = 5, **
 
 
 @st.composite
-def quarrels(draw: st.DrawFn) -> list[Row]:
+def quarrels(draw: st.DrawFn, least: int = 1) -> list[Row]:
     """Bounces and complaints of two messages, by SES and by reports that agree more or less; copies in any order."""
     told: list[Row] = []
-    for number in range(draw(st.integers(1, 7))):
+    for number in range(draw(st.integers(least, 7))):
         report = draw(st.booleans())
         people = st.builds(
             recipient, st.sampled_from(("gmail", "gmail", "yahoo")), address=st.sampled_from("xxyX")
