@@ -29,6 +29,8 @@ def file_name(name: str) -> str:
 
 def is_attachment(part: Part) -> bool:
     """Whether a part is a file rather than something to read."""
+    if part.opened:
+        return False
     if part.disposition == "attachment" or part.filename:
         return True
     return not part.content_type.startswith(

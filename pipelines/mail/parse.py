@@ -212,6 +212,7 @@ def _leaf(walk: _Walk, section: _Section, block: HeaderBlock, entity: Entity) ->
     elif tnef.is_tnef(part):
         found, defects = tnef.opened(part, walk.limits, walk.limits.parts - walk.parts)
         walk.count(len(found))
+        part.opened = bool(found) and not defects
         owner.parts += found
         _flag(owner, *defects)
 

@@ -53,6 +53,8 @@ class Part:
     """Transfer decoding undone; of a message in the message its bytes."""
     text: str = ""
     """Of text and of `message/*` other than messages: decoded, whatever its charset claims; else empty."""
+    opened: bool = False
+    """Of TNEF: all that is in it are the parts after it, so that nobody needs it itself."""
     message: ParsedMail | None = None
     """Of `message/rfc822`, `message/global` and `text/rfc822-headers`: that message, taken apart to a limit."""
 

@@ -65,7 +65,7 @@ def test_files_with_their_names_types_and_bytes() -> None:
     ]
     assert parsed.defects == []
     names = [row["name"] for row in read(raw).mail["attachments"]]
-    assert names == ["winmail.dat", "отчёт.txt", "a long name 你.pdf"]
+    assert names == ["отчёт.txt", "a long name 你.pdf"]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,7 @@ def test_what_is_cut_off_keeps_what_came_before() -> None:
     parsed = taken_apart(raw)
     assert [part.filename for part in parsed.parts[1:]] == ["a.txt"]
     assert parsed.defects == ["tnef_damaged"]
+    assert read(raw).mail["attachments"][0]["content_type"] == "application/ms-tnef"
 
 
 @pytest.mark.parametrize(
