@@ -278,6 +278,7 @@ def test_replies() -> None:
     ("fields", "head", "returned", "ses_id"),
     [
         ("Original-Envelope-Id: " + SES_ID + "\n", "", "", SES_ID),
+        (f"X-Postfix-Sender: rfc822; {SES_ID}@eu-west-1.amazonses.com\n", "", "", SES_ID),
         ("", "", f"Return-Path: <{SES_ID}@eu-west-1.amazonses.com>\nMessage-ID: <a@shop.example>\n", SES_ID),
         ("", "", f"Return-Path: <{SES_ID}@bounce.shop.example>\n", SES_ID),
         ("", f"Delivered-To: SRS0=a1b2=cd=eu-west-1.amazonses.com={SES_ID}@forwarder.example\n", "", SES_ID),

@@ -126,7 +126,8 @@ def reports_of(facts: Facts, part: Part) -> tuple[Reports, list[str]]:
         if not report.action:
             report.action = "delivered" if report.status.startswith("2") else action
     found = Reports("RFC 3464 report", recipients, first(message, "reporting-mta"))
-    return found, every(message, "original-envelope-id") + every(message, "x-original-message-id")
+    named = every(message, "original-envelope-id") + every(message, "x-original-message-id")
+    return found, named + [address_of(value) for value in every(message, "x-postfix-sender")]
 
 
 def _action_of(facts: Facts) -> str:
