@@ -21,7 +21,7 @@ def render(found: Conversation) -> str:
     head = (
         f"thread {found.thread_id}"
         if found.thread_id
-        else "in no thread: nothing answers it, nor does it answer"
+        else "in no thread, or not yet: nothing answers it, nor does it answer"
     )
     words = [head, *(f"{name} {shown(value)}".strip() for name, value in _facts(found) if value)]
     if found.time_to_first_reply is not None:

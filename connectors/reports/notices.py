@@ -117,8 +117,8 @@ def _relayed(target: Target) -> list[str]:
     )
     more = f" and {len(rows) - _ORGS_SHOWN:,} more" if len(rows) > _ORGS_SHOWN else ""
     sentence = (
-        f"{sum(mails for _, mails in rows):,} mails received in the last 7 days claim to come through Mail Manager of"
-        f" organisations that are not expected: {named}{more}; do not trust what they say of their sender (those of the"
-        " view `mails` with relay 'unexpected'), or add to inbound.expected_originators what is right"
+        "mails received in the last 7 days claim to come through Mail Manager of organisations that are not expected:"
+        f" {named}{more}, {sum(mails for _, mails in rows):,} in all; do not trust what they say of their sender (those"
+        " of the view `mails` with relay 'unexpected'), or add to inbound.expected_originators what is right"
     )
     return [sentence]

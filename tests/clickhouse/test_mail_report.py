@@ -90,8 +90,8 @@ def test_relays_that_are_not_expected_are_noticed(through: Through, insert: Any)
     )
     (notice,) = notices(through)
     assert notice.startswith(
-        "5 mails received in the last 7 days claim to come through Mail Manager of organisations that are not expected:"
-        " evil\ufffd[2J org (2), org-0 (1), org-1 (1) and 1 more; do not trust"
+        "mails received in the last 7 days claim to come through Mail Manager of organisations that are not expected:"
+        " evil\ufffd[2J org (2), org-0 (1), org-1 (1) and 1 more, 5 in all; do not trust"
     )
     assert "inbound.expected_originators" in notice
     assert f"Notices\n- {notice}\n" in render(report(through))
