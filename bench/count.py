@@ -147,7 +147,10 @@ AGENTS = {
     "count agent (rate off), campaigns alone": (["count"], CAMPAIGN),
     "count and rate agents": (["count", "rate"], DIMENSIONS),
 }
-NAMES = ("events", "counts", "recounts", "rates", "dead", "alarms", "orders")
+NAMES = (
+    *("events", "counts", "recounts", "rates", "dead", "alarms", "orders"),
+    *("inbound", "outbound", "threads"),
+)
 """In the order of `TopicNames`."""
 WORKER = """
 import json, logging, sys

@@ -27,7 +27,10 @@ from pipelines.counting.remembered import FULL_KEYS
 from pipelines.worker.config import COUNTERS, SEEN
 from pipelines.worker.seen_records import WRITER_BYTES, ids_name, ids_value
 
-NAMES = ("events", "counts", "recounts", "rates", "dead", "alarms", "orders")
+NAMES = (
+    *("events", "counts", "recounts", "rates", "dead", "alarms", "orders"),
+    *("inbound", "outbound", "threads"),
+)
 BUCKETS = 5
 """48 open hours touch so many buckets of 12."""
 LIMIT_S = 600

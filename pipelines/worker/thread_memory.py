@@ -56,6 +56,7 @@ def restored(memory: Memory, config: WorkerConfig, clock: int) -> PlainThreads:
     known = set(memory.told())
     for place, found in told.items():
         threads.owed[place] = [each for each in found if _is_owed(each, known)]
+    threads.owes = any(threads.owed.values()) or any(state.graph.dirty for state in threads.held().values())
     return threads
 
 

@@ -146,10 +146,8 @@ class ThreadStep:
 
     @property
     def owes(self) -> bool:
-        """Whether something is to be told that no record will bring again."""
-        return any(self._memory.owed.values()) or any(
-            state.graph.dirty for state in self._memory.held().values()
-        )
+        """Whether something is to be told that no record will bring again. To be asked before anything else."""
+        return self._memory.owes
 
     async def tell_owed(self) -> None:
         """Tell what follows from messages that were restored from ClickHouse, and is not there."""
@@ -157,6 +155,7 @@ class ThreadStep:
             for partition, state in self._memory.held().items():
                 await self._tell(partition, state)
                 await self._tell_events(partition, self._memory.owed.pop(partition, ()))
+            self._memory.owes = False
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""

@@ -37,6 +37,8 @@ class ThreadMemory(Protocol):
 
     owed: dict[int, list[Told]]
     """Of messages that were restored from ClickHouse: feedback that is to be told. Members that are, are dirty."""
+    owes: bool
+    """Whether anything is owed."""
 
     def of(self, partition: int) -> Threads:
         """What is remembered of a partition; another object once the partition was away.
@@ -174,6 +176,8 @@ class ThreadsTable(Table):
         self._writer = os.urandom(records.WRITER_BYTES)
         self._number = 0
         self.owed: dict[int, list[Told]] = {}
+        # Nobody may look at the content before there is a loop: the table would be bound to another.
+        self.owes = False
         return self
 
     def of(self, partition: int) -> Threads:
@@ -253,6 +257,7 @@ class PlainThreads:
     def __init__(self, partitions: int, *, apart: bool) -> None:
         self._threads = [Threads(apart) for _ in range(partitions)]
         self.owed: dict[int, list[Told]] = {}
+        self.owes = False
 
     def of(self, partition: int) -> Threads:
         """See `ThreadMemory`."""

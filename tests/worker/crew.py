@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from random import Random
 
 PARTITIONS: Final = 4
-TOPICS: Final = ("events", "counts", "recounts", "rates", "dead_letters", "alarms", "alarm_orders")
+TOPICS: Final = (
+    *("events", "counts", "recounts", "rates", "dead_letters", "alarms", "alarm_orders"),
+    *("inbound", "outbound", "threads"),
+)
 NOON: Final = 1_760_011_200_000
 DEADLINE_S: Final = 90
 PER_BLOCK: Final = 10
@@ -74,7 +77,7 @@ class Worker:
         return self.log.read_text(errors="replace")
 
     def reads(self) -> int:
-        """How many partitions (of events, of counts and of orders) it reads since the last rebalance."""
+        """How many partitions of what agents read (five topics) it has since the last rebalance."""
         found = re.findall(r"Reading (\d+) partitions", self.said())
         return int(found[-1]) if found else 0
 
@@ -160,7 +163,7 @@ class Crew:
 
         def shared() -> bool:
             counts = [worker.reads() for worker in workers]
-            return sum(counts) == 3 * PARTITIONS and all(counts)
+            return sum(counts) == 5 * PARTITIONS and all(counts)
 
         return self.until(shared, f"{len(workers)} workers that share the partitions")
 

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sockets, pytest.mark.embedded]
 
 PARTITIONS = 4
-TOPICS = ("events", "counts", "recounts", "rates", "dead_letters", "alarms", "alarm_orders")
+TOPICS = (
+    *("events", "counts", "recounts", "rates", "dead_letters", "alarms", "alarm_orders"),
+    *("inbound", "outbound", "threads"),
+)
 NOON = 1_760_011_200_000
 HOUR = NOON // 1000
 
@@ -47,6 +50,10 @@ class Remembered:
         keys = np.array(self.given["seen"], dtype=np.uint64)
         yield np.full(keys.size, self.given["hour"]), keys
     def machines(self): return iter(())
+    def sent(self, days): return iter(())
+    def received(self, days): return iter(())
+    def members(self): return iter(())
+    def told(self): return iter(())
     def counters(self, *_): yield from ((d, v, h, tuple(c)) for d, v, h, c in self.given["counters"])
     def last_version(self): return self.given["last_version"]
 
