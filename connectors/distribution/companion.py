@@ -93,12 +93,14 @@ class DistributionCompanion:
 
             durable = partial(landed, memory) if memory else _kafka_suffices
             book = stack.enter_context(closing(KafkaBook(kafka, learn, self._framing, durable)))
-            feed = stack.enter_context(closing(Feed(kafka, self._framing, from_start=memory is not None)))
             forwarder = self._forwarder(stack, ledger, book, pseudonyms)
             self.numbers = forwarder.numbers
             for row in rows_of(memory) if memory else ():
                 learn(row)
             book.catch_up(stop.is_set)
+            # Kafka forgets the offsets of a group that has stood still for a week; rows say that there were some.
+            known = memory is not None or not ledger.empty
+            feed = stack.enter_context(closing(Feed(kafka, self._framing, from_start=known)))
 
             def take(mail: InboundMail) -> bool:
                 wanted = chosen(mail)

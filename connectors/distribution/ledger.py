@@ -37,6 +37,11 @@ class Ledger:
             if not live:
                 del self._live[mail_id]
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are no rows: nothing was ever sent on."""
+        return not self._final and not self._live
+
     def is_final(self, mail_id: bytes) -> bool:
         """Whether nothing more is to be done about a mail."""
         return mail_id in self._final

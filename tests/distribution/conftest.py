@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import threading
+from contextlib import closing
+from email import message_from_bytes
 from email.message import EmailMessage
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -253,3 +260,87 @@ class Life:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+class Ses:
+    """SES v2's SendEmail, strictly; `answers`: a status, `hang`, or `cut`, and whether it takes the mail."""
+
+    def __init__(self) -> None:
+        self.mailbox: list[tuple[list[str], bytes]] = []
+        self.answers: list[tuple[int | str, bool]] = []
+        self.asked = 0
+        self.go_on = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.go_on.set()
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+    def take(self, body: Any) -> str:
+        """Refuses what SES would refuse."""
+        if set(body) - {"FromEmailAddress", "Destination", "Content"} or set(body["Content"]) != {"Raw"}:
+            return "BadRequestException"
+        raw = base64.b64decode(body["Content"]["Raw"]["Data"], validate=True)
+        to = body["Destination"]["ToAddresses"]
+        sender = message_from_bytes(raw, policy=default)["From"]
+        if "captures@us.example" not in sender or not 1 <= len(to) <= 50:
+            return "MessageRejected"
+        self.mailbox.append((to, raw))
+        return ""
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        ses = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                ses.asked += 1
+                what, taken = ses.answers.pop(0) if ses.answers else (200, True)
+                code = ses.take(body) if taken and self.path == "/v2/email/outbound-emails" else ""
+                if what == "hang":
+                    ses.go_on.wait(60)
+                if what in {"hang", "cut"}:
+                    self.send_response(200)
+                    self.send_header("Content-Length", "100")
+                    self.end_headers()
+                    self.wfile.write(b'{"Mess')
+                    self.close_connection = True
+                    return
+                self.reply(400 if code else int(what), code)
+
+            def reply(self, status: int, code: str) -> None:
+                names = {
+                    400: "BadRequestException",
+                    403: "AccessDeniedException",
+                    404: "NotFoundException",
+                    429: "TooManyRequestsException",
+                    500: "InternalServiceErrorException",
+                    503: "ServiceUnavailable",
+                }
+                told = {"MessageId": f"m{len(ses.mailbox)}"} if status == 200 else {"message": "no"}
+                data = json.dumps(told).encode()
+                self.send_response(status)
+                if found := code or names.get(status):
+                    self.send_header("x-amzn-ErrorType", found)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def ses() -> Iterator[Ses]:
+    with closing(Ses()) as served:
+        yield served

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import urllib.request
 from contextlib import closing, contextmanager
 from email import message_from_bytes
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -42,83 +40,6 @@ REGION: Final = "eu-west-1"
 ENDS = ["sent", "unknown", "unknown"]
 
 
-class Ses:
-    """SES v2's SendEmail, strictly; `answers`: a status, `hang`, or `cut`, and whether it takes the mail."""
-
-    def __init__(self) -> None:
-        self.mailbox: list[tuple[list[str], bytes]] = []
-        self.answers: list[tuple[int | str, bool]] = []
-        self.asked = 0
-        self.go_on = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.go_on.set()
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-
-    def take(self, body: Any) -> str:
-        """Refuses what SES would refuse."""
-        if set(body) - {"FromEmailAddress", "Destination", "Content"} or set(body["Content"]) != {"Raw"}:
-            return "BadRequestException"
-        raw = base64.b64decode(body["Content"]["Raw"]["Data"], validate=True)
-        to = body["Destination"]["ToAddresses"]
-        sender = message_from_bytes(raw, policy=default)["From"]
-        if "captures@us.example" not in sender or not 1 <= len(to) <= 50:
-            return "MessageRejected"
-        self.mailbox.append((to, raw))
-        return ""
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        ses = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                ses.asked += 1
-                what, taken = ses.answers.pop(0) if ses.answers else (200, True)
-                code = ses.take(body) if taken and self.path == "/v2/email/outbound-emails" else ""
-                if what == "hang":
-                    ses.go_on.wait(DEADLINE_S)
-                if what in {"hang", "cut"}:
-                    self.send_response(200)
-                    self.send_header("Content-Length", "100")
-                    self.end_headers()
-                    self.wfile.write(b'{"Mess')
-                    self.close_connection = True
-                    return
-                self.reply(400 if code else int(what), code)
-
-            def reply(self, status: int, code: str) -> None:
-                names = {429: "TooManyRequestsException", 500: "InternalServiceErrorException"}
-                told = {"MessageId": f"m{len(ses.mailbox)}"} if status == 200 else {"message": "no"}
-                data = json.dumps(told).encode()
-                self.send_response(status)
-                if status != 200:
-                    self.send_header("x-amzn-ErrorType", code or names.get(status, "ServiceUnavailable"))
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        return Handler
-
-
-@pytest.fixture
-def ses() -> Iterator[Ses]:
-    with closing(Ses()) as served:
-        yield served
-
-
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
@@ -131,7 +52,7 @@ def aws() -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(kafka: Kafka, aws: str, ses: Ses, world: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(kafka: Kafka, aws: str, ses: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Of a Kafka and an AWS of this machine, with buckets, a topic and a queue that hears it."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
@@ -236,7 +157,7 @@ def begun(kafka: Kafka) -> int:
         return sum(consumer.committed(each) is not None for each in places)
 
 
-def test_mail_is_sent_on_and_told_of_and_never_twice(settings: Settings, ses: Ses, world: Any) -> None:
+def test_mail_is_sent_on_and_told_of_and_never_twice(settings: Settings, ses: Any, world: Any) -> None:
     policy, kafka = world.policy(), settings.kafka
     before = world.add(b"", received_time=0)
     arrive(settings, before, raw=world.raw())
@@ -287,7 +208,7 @@ DistributionCompanion(settings, MailPolicy(directory=Directory(), pii="plain")).
 
 
 def test_killed_while_ses_hangs_it_is_told_and_not_sent_again(
-    settings: Settings, ses: Ses, world: Any
+    settings: Settings, ses: Any, world: Any
 ) -> None:
     kafka, mail = settings.kafka, world.add(b"")
     ses.answers = [("hang", True)]
