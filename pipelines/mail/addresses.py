@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mailparser.utils import get_addresses
 
@@ -108,8 +108,13 @@ def of_value(value: str) -> list[str]:
     if "@" not in value:
         return []
     value = value[:VALUE_CHARACTERS]
-    found: list[str] = []
-    if value.count(",") + value.count(";") < ADDRESSES:
-        found = [address for _, address in get_addresses(value) if 0 < len(address) <= ADDRESS_CHARACTERS]
+    if value.count(",") + value.count(";") >= ADDRESSES:
+        return _IN_TEXT.findall(value)[:ADDRESSES]
+    defects: list[dict[str, Any]] = []
+    found = [address for _, address in get_addresses(value, defects=defects)]
     # What the library finds ambiguous it leaves out; mail has to be from somebody all the same.
-    return found or _IN_TEXT.findall(value)[:ADDRESSES]
+    for defect in defects:
+        if not defect["recovered"]:
+            found += [candidate["address"] for candidate in defect["candidates"]]
+    sound = [address for address in found if 0 < len(address) <= ADDRESS_CHARACTERS]
+    return sound or _IN_TEXT.findall(value)[:ADDRESSES]

@@ -109,7 +109,7 @@ def _read_lines(block: HeaderBlock, header: bytes, start: int, limits: Limits) -
             pieces = [line[match.end() :]]
         elif _LEFTOVER.match(line):
             block.defects.append("mbox_line")
-        elif name and _goes_on(lines, number + 1):
+        elif name and line.strip() and (pieces[-1].endswith(b";") or _goes_on(lines, number + 1)):
             pieces.append(b" " + line)
             block.defects.append("header_line_broken")
         elif line.strip():

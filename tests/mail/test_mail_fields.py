@@ -137,6 +137,7 @@ def test_names_of_files_have_no_path(given_name: str, name: str) -> None:
         ('"quoted local"@b.example', ['"quoted local"@b.example']),
         ("Ann a@b.example", ["a@b.example"]),
         ("<>", []),
+        ("A <a@b.example> =?utf-8?q?=2C?= C <c@d.example>", ["a@b.example", "c@d.example"]),
     ],
 )
 def test_addresses(value: str, expected: list[str]) -> None:

@@ -176,6 +176,12 @@ def test_a_line_folded_without_a_space_belongs_to_the_field_before_it() -> None:
     assert parsed.defects == ["header_line_broken"]
 
 
+def test_so_does_a_parameter_that_lost_its_indent() -> None:
+    raw = MIXED.replace(b"alternative; boundary", b"alternative;\r\nboundary")
+    assert shape(raw) == SHAPE
+    assert taken_apart(raw).defects == ["header_line_broken"]
+
+
 def test_header_fields_without_a_body() -> None:
     parsed = taken_apart(HEAD.rstrip())
     assert (parsed.text, parsed.headers.get("subject"), len(parsed.parts)) == ("", "Hello", 1)
