@@ -60,8 +60,8 @@ class Inbound(Struct, frozen=True, forbid_unknown_fields=True):
     """Days that an attachment is kept."""
     max_mb: Annotated[int, Meta(ge=1, le=40)] = 40
     """Size of a mail beyond which it is not read; SES takes 40 MB at the most."""
-    readers: Annotated[int, Meta(ge=1, le=64)] = 8
-    """Mails of a queue that are fetched and read at once."""
+    readers: Annotated[int, Meta(ge=1, le=64)] = 16
+    """Mails of a queue that are fetched and read at once: mostly they wait for S3."""
     in_hand: Annotated[int, Meta(ge=10, le=5000)] = 1000
     """Mails of a queue received and waiting to be read at the most, shared alike by the tenants that have any."""
     memory_mb: Annotated[int, Meta(ge=40, le=65_536)] = 128

@@ -13,6 +13,7 @@ from connectors.aws import Access, session, sqs_client
 from connectors.errors import BrokerError, SourceError
 from connectors.settings import SqsQueue
 from connectors.sources.sqs import SqsSource, region_of
+from schemas import topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,6 +125,16 @@ def test_a_message_is_deleted_only_after_the_ack_and_hidden_until_then(
     assert len(kafka.events) == 1
     kafka.ack()
     until(lambda: queue.empty)
+
+
+def test_a_mail_is_deleted_only_after_the_ack(queue: Queue, start: Any, kafka: Any, until: Any) -> None:
+    kafka.hold()
+    queue.send("Subject: a mail\n\ntext")
+    start(queue.settings())
+    until(lambda: kafka.rows(topics.INBOUND), 60)
+    assert queue.counts() == (0, 1)
+    kafka.ack()
+    until(lambda: queue.empty, 60)
 
 
 def test_what_is_not_safe_returns_with_the_same_arrival(
