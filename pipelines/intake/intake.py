@@ -14,7 +14,6 @@ from pipelines.intake.envelopes import Rejection
 from pipelines.intake.framing import Document, Frame, Splitter
 from pipelines.intake.normalise import Normaliser
 from pipelines.intake.outbound import Outbound
-from pipelines.intake.outbound import Outbound
 from pipelines.intake.outcomes import (
     Confirmation,
     Control,
@@ -82,7 +81,6 @@ class Intake:
     def __init__(self, policy: NormalisePolicy, clock: Callable[[], float] = time.time) -> None:
         """Args: the policy; and seconds since the epoch, looked at once for each `Taken`."""
         self._normaliser = Normaliser(policy)
-        self._outbound = Outbound(policy.outbound) if policy.outbound else None
         self._outbound = Outbound(policy.outbound) if policy.outbound else None
         self._mail_objects = policy.mail_objects
         self._clock = clock
@@ -154,9 +152,6 @@ class Intake:
                 taken.dead_letters.append(letter(event, provenance, offset))
             else:
                 taken.events.append(event)
-                mail = outcome.payload.mail
-                if self._outbound and mail and (row := self._outbound.of(event, mail)):
-                    taken.outbound.append(row)
                 mail = outcome.payload.mail
                 if self._outbound and mail and (row := self._outbound.of(event, mail)):
                     taken.outbound.append(row)
