@@ -56,13 +56,11 @@ def test_bytes_of_another_hash_are_not_taken(store: AttachmentStore, content: An
     assert store.find(wrong.sha256) is None
 
 
-@pytest.mark.parametrize(
-    "name", ["", "../../../etc/passwd", "ABCDEF" + "0" * 58, "0" * 63, "0" * 65, "0" * 63 + "\n"]
-)
-def test_only_a_hash_becomes_a_path(store: AttachmentStore, name: str) -> None:
-    for ask in (store.find, lambda each: b"".join(store.read(each)), lambda each: store.link(each, 60)):
-        with pytest.raises((ValueError, StoreRefuses)):
-            ask(name)
+def test_only_a_hash_becomes_a_path(store: AttachmentStore) -> None:
+    for name in ("", "../../../etc/passwd", "ABCDEF" + "0" * 58, "0" * 63, "0" * 65, "0" * 63 + "\n"):
+        for ask in (store.find, lambda each: b"".join(store.read(each)), lambda each: store.link(each, 60)):
+            with pytest.raises((ValueError, StoreRefuses)):
+                ask(name)
 
 
 def test_what_is_not_there_cannot_be_read(store: AttachmentStore, content: Any) -> None:

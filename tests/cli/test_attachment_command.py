@@ -8,9 +8,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from connectors.attachments.s3 import S3Store
+from connectors.aws import Access
+from pipelines.mail.outcome import Content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +106,8 @@ ROWS = [
 ]
 
 
-def commands(tmp_path: Path, *given: list[str], **environment: str) -> list[tuple[int, str, str]]:
+def commands(tmp_path: Path, *given: list[str]) -> list[tuple[int, str, str]]:
     """What each said; of one process, for chdb is opened by one alone."""
-    import os
-
     told = {
         "data": str(tmp_path / "data"),
         "rows": ROWS,
@@ -114,7 +117,6 @@ def commands(tmp_path: Path, *given: list[str], **environment: str) -> list[tupl
     done = subprocess.run(
         [sys.executable, "-P", "-c", _SCRIPT],
         input=json.dumps(told),
-        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -171,34 +173,44 @@ def test_of_an_embedded_instance_it_is_a_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def aws() -> Iterator[str]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    # Servers of one process share what they hold.
+    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"), timeout=60).close()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": url,
+        "SES_STREAMS_INBOUND__ATTACHMENTS": "s3://attachments/mail",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield url
     server.stop()
 
 
-def test_in_s3_it_is_a_link_that_expires(tmp_path: Path, aws: str) -> None:
+def test_in_s3_it_is_a_link_that_expires(tmp_path: Path, aws: str, said_by: Any) -> None:
     request = urllib.request.Request(f"{aws}/attachments", method="PUT")
     urllib.request.urlopen(request, timeout=60).close()
-    linked, piped = commands(
-        tmp_path,
-        [HASHES["kept"], "--expires", "12h"],
-        [HASHES["kept"], "--output", str(tmp_path / "copy")],
-        AWS_ACCESS_KEY_ID="testing",
-        AWS_SECRET_ACCESS_KEY="testing",
-        AWS_DEFAULT_REGION="us-east-1",
-        AWS_ENDPOINT_URL=aws,
-        SES_STREAMS_INBOUND__ATTACHMENTS="s3://attachments/mail",
-    )
-    assert linked[0] == 0, linked[2]
-    link = linked[1].strip()
-    assert "X-Amz-Expires=43200" in link
-    with urllib.request.urlopen(link, timeout=60) as answer:
+    photo = Content(HASHES["kept"], "x", "image/jpeg", CONTENTS["kept"])
+    with closing(S3Store("attachments", "mail", Access(), 90)) as store:
+        store.put(photo)
+    attachment = said_by("attachment")
+    code, out, said = attachment(HASHES["kept"], "--expires", "12h")
+    assert code == 0, said
+    assert "X-Amz-Expires=43200" in out
+    with urllib.request.urlopen(out.strip(), timeout=60) as answer:
         assert answer.read() == CONTENTS["kept"]
-        assert answer.headers["Content-Disposition"].startswith('attachment; filename="hall.jpg"')
-    assert f"s3://attachments/mail/{HASHES['kept'][:2]}/" in linked[2]
-    assert (piped[0], (tmp_path / "copy").read_bytes()) == (0, CONTENTS["kept"])
+        assert answer.headers["Content-Disposition"] == "attachment"
+    assert "which mails have it is not known: there is no data" in said
+    assert f"s3://attachments/mail/{HASHES['kept'][:2]}/" in said
+    code, out, said = attachment(HASHES["kept"], "--output", str(tmp_path / "copy"))
+    assert (code, out, (tmp_path / "copy").read_bytes()) == (0, "", CONTENTS["kept"])
+    code, out, said = attachment(HASHES["lost"])
+    assert (code, out) == (3, "")
+    assert "it has expired, or never was there" in said

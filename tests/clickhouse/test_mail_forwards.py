@@ -64,28 +64,25 @@ def mail(mail_id: bytes, **fields: Any) -> dict[str, Any]:
     return row | {"attachments": [{**attachment, "inline": False}]} | fields
 
 
-@pytest.mark.parametrize(
-    ("steps", "outcome", "attempts"),
-    [
-        ([step("intended")], "intended", 1),
-        ([step("intended"), step("sent", 5, ses_message_id="m1")], "sent", 1),
-        ([step("intended"), step("deferred", 5), step("intended", 9, attempt="a-2")], "intended", 2),
-        ([step("intended"), step("sent", 5), step("unknown", 900, attempt="b-1")], "sent", 2),
-        ([step("intended"), step("unknown", 9, attempt="b-1"), step("deferred", 99)], "unknown", 2),
-        ([step("fallback", 1, reason="markers_missing"), step("intended", 2, attempt="b-1")], "fallback", 2),
-    ],
-)
-def test_one_row_says_what_became_of_a_mail(
-    client: Any, insert: Callable[..., None], steps: list[Any], outcome: str, attempts: int
-) -> None:
-    for order in permutations(steps):
-        client.command("TRUNCATE TABLE mail_forward_rows")
-        for each in (*order, order[0]):
-            insert(topics.FORWARDS, [each])
-        [found] = client.query(
-            "SELECT mail_id, outcome, attempts, links_until FROM mail_forwards"
-        ).result_rows
-        assert found == (MAIL.hex(), outcome, attempts, None)
+STORIES: list[tuple[list[dict[str, Any]], str, int]] = [
+    ([step("intended")], "intended", 1),
+    ([step("intended"), step("sent", 5, ses_message_id="m1")], "sent", 1),
+    ([step("intended"), step("deferred", 5), step("intended", 9, attempt="a-2")], "intended", 2),
+    ([step("intended"), step("sent", 5), step("unknown", 900, attempt="b-1")], "sent", 2),
+    ([step("intended"), step("unknown", 9, attempt="b-1"), step("deferred", 99)], "unknown", 2),
+    ([step("fallback", 1, reason="markers_missing"), step("intended", 2, attempt="b-1")], "fallback", 2),
+]
+
+
+def test_one_row_says_what_became_of_a_mail(client: Any, insert: Callable[..., None]) -> None:
+    for steps, outcome, attempts in STORIES:
+        for order in permutations(steps):
+            client.command("TRUNCATE TABLE mail_forward_rows")
+            insert(topics.FORWARDS, [*order, order[0]])
+            [found] = client.query(
+                "SELECT mail_id, outcome, attempts, links_until FROM mail_forwards"
+            ).result_rows
+            assert found == (MAIL.hex(), outcome, attempts, None)
 
 
 def test_a_ledger_begins_with_what_landed(client: Any, insert: Callable[..., None], through: Through) -> None:
