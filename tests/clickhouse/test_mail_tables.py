@@ -94,7 +94,7 @@ def _pool() -> dict[str, list[dict[str, Any]]]:
     return {topics.INBOUND: mails, topics.THREADS: said, topics.OUTBOUND: outbound}
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_the_order_repetition_and_grouping_of_inserts_mails_and_threads_end_the_same(
     data: st.DataObject, client: Any, insert: Any, contents: Callable[[str], str]
