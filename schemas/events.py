@@ -118,7 +118,7 @@ class SesEvent(TypedDict):
     """`event` (event publishing), `notification` (legacy identity notification), or of a received report `dsn` or
     `arf`."""
     path: str
-    """`sns`, `eventbridge`, `firehose` or `file`."""
+    """`sns`, `eventbridge`, `firehose` or `file`; empty: received mail told of it."""
     arrival_id: int
     """64-bit signed hash of where exactly this copy was read; the same when the same copy is read again."""
     future: bool

@@ -92,7 +92,7 @@ def report(target: Target, campaigns: int = 20, moved_points: float = regions.MO
         )
     )
     causes = ask(target, "SELECT stage, cause, count() FROM dead_letters GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2")
-    ((events,),) = ask(target, "SELECT count() FROM events")
+    ((events, published),) = ask(target, "SELECT count(), countIf(notEmpty(paths)) FROM events")
     paths = ask(target, "SELECT arrayJoin(paths) AS path, count() FROM events GROUP BY path ORDER BY path")
     return Report(
         events=int(events),
@@ -101,7 +101,7 @@ def report(target: Target, campaigns: int = 20, moved_points: float = regions.MO
         more_campaigns=max(0, len(every) - campaigns),
         regions=regions.regions(target, moved_points),
         causes=tuple(Cause(stage, cause, int(count)) for stage, cause, count in causes),
-        paths=tuple(Path(name, int(count), int(events) - int(count)) for name, count in paths),
+        paths=tuple(Path(name, int(count), int(published) - int(count)) for name, count in paths),
         mail=mail.mail(target),
         gmail=tuple(glance(target)),
         notices=notices.notices(target),

@@ -42,8 +42,9 @@ def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -
     message_id, sent = outbound["message_id"], outbound["sent_time"]
     recipients = _recipients(feedback)
     whom = (feedback["address"], feedback["provider"])
+    identity = report_id(kind, message_id, origin, *whom, *verdict)
     return SesEvent(
-        event_id=report_id(kind, message_id, origin, *whom, *verdict),
+        event_id=identity,
         event_type=kind,
         original_type="",
         event_time=_time(feedback["time"], sent, mail["received_time"]),
@@ -82,8 +83,9 @@ def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -
         tags=[],
         tagged=True,
         origin=origin,
-        path=mail["path"],
-        arrival_id=mail["arrival_id"],
+        # Which of several mails is heard of first depends on the order in which they come; this must not.
+        path="",
+        arrival_id=int.from_bytes(identity[:8], "big", signed=True),
         future=False,
     )
 
