@@ -20,8 +20,8 @@ DEAD_LETTERS: Final = "ses.dead-letter"
 """Blocks of `DeadLetter`, any partition."""
 
 ALARMS: Final = "ses.alarms"
-"""Blocks of one `Alarm`, partitioned by (dimension, value) and compacted by the Kafka key: the alarm key, of what explains
-a transition with a suffix of its own."""
+"""Blocks of one `Alarm`, partitioned by (dimension, value) and compacted by the Kafka key: the alarm key, or of what
+explains a transition one of its own."""
 
 ALARM_ORDERS: Final = "ses.alarm-orders"
 """Blocks of one `AlarmOrder`, partitioned like `ALARMS`."""
