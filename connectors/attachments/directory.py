@@ -49,7 +49,8 @@ class DirectoryStore:
         self._clock = clock
         self._aside = self.path / _ASIDE
         with self._told("written to"):
-            self._aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._aside.mkdir(mode=0o700, exist_ok=True)
             (self.path / "lock").touch(mode=0o600)
 
     def put(self, content: Content) -> str:
@@ -142,7 +143,8 @@ class DirectoryStore:
 
     def _write(self, place: Path, content: bytes) -> None:
         now = self._clock()
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (place.parent.parent, place.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         # Of mode 0600 by itself.
         file, name = mkstemp(dir=self._aside, prefix=place.name[:16])
         try:
@@ -156,6 +158,7 @@ class DirectoryStore:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+        # All three: who made the upper ones may not have synced them yet.
         for folder in (place.parent, place.parent.parent, self.path):
             _sync(folder)
 

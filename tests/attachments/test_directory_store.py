@@ -41,7 +41,8 @@ def test_files_are_for_us_alone(directory: DirectoryStore, content: Any) -> None
     place = file_of(directory, photo.sha256)
     assert place.read_bytes() == b"photo"
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
-    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    for folder in (place.parent, place.parent.parent, directory.path, directory.path / "writing"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert list((directory.path / "writing").iterdir()) == []
 
 
