@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import email.policy
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -41,6 +42,14 @@ def messages(draw: st.DrawFn, depth: int = 0) -> EmailMessage:
     return message
 
 
+def subjects(message: EmailMessage) -> set[str]:
+    """As it was set, and as the library reads what it wrote: folding may cost it a space."""
+    return {
+        message["Subject"],
+        email.message_from_bytes(bytes(message), policy=email.policy.default)["Subject"],
+    }
+
+
 def lines(text: object) -> list[str]:
     return [line.rstrip("\r") for line in str(text).rstrip("\r\n").split("\n")]
 
@@ -51,7 +60,7 @@ def test_a_message_comes_back(message: EmailMessage) -> None:
     raw = bytes(message)
     parsed = taken_apart(raw)
     assert (parsed.defects, parsed.content_type) == ([], message.get_content_type())
-    assert parsed.headers.get("Subject") == message["Subject"]
+    assert parsed.headers.get("Subject") in subjects(message)
     leaves = [part for part in message.walk() if not part.is_multipart()]
     ours = [part for part in parsed.parts if part.message is None]
     for part in parsed.parts:
@@ -71,8 +80,10 @@ def test_a_message_comes_back(message: EmailMessage) -> None:
 @given(messages())
 def test_its_row_has_its_people_and_its_files(message: EmailMessage) -> None:
     row = read(bytes(message)).mail
-    assert (row["from_address"], row["subject"]) == ("ann@example.com", message["Subject"])
-    assert [each["address"] for each in row["recipients"]] == [
+    assert row["from_address"] == "ann@example.com"
+    assert row["subject"] in subjects(message)
+    # The library may hide a comma in an encoded word: then their order is lost, and nothing else.
+    assert sorted(each["address"] for each in row["recipients"]) == [
         each.addr_spec for each in message["To"].addresses
     ]
     assert len(row["attachments"]) == len(list(message.iter_attachments()))

@@ -8,7 +8,7 @@ import mmap
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mail_making import DIRECTORY, HEAD, SES_ID, mail, policy, read, received
 
@@ -166,6 +166,23 @@ def test_one_mail_is_one_mail_by_whichever_way_it_comes() -> None:
     assert read(below).mail["ses_id"] == ""
 
 
+@settings(derandomize=True)
+@given(
+    st.from_regex(r"[a-z0-9]{20,45}", fullmatch=True),
+    st.sampled_from(["eu-west-1", "us-gov-west-1"]),
+    st.sampled_from([b"\r\n", b"\n", b"\r"]),
+    st.text(max_size=20),
+)
+def test_the_id_of_ses_makes_the_mail_however_its_bytes_came(
+    ses_id: str, region: str, end: bytes, text: str
+) -> None:
+    raw = mail("Return-Path: <a@b>", received(ses_id, region), HEAD, text).replace(b"\r\n", end)
+    row = read(raw).mail
+    assert (row["ses_id"], row["region"]) == (ses_id, region)
+    assert row["mail_id"] == read(b"anything", Notice(ses_id=ses_id)).mail["mail_id"]
+
+
+@settings(derandomize=True)
 @given(
     st.lists(st.sampled_from([b"a", b"\n", b"From: x", b"\r\n"]), max_size=30), st.sampled_from([3, 2**20])
 )
@@ -177,6 +194,7 @@ def test_line_ends_do_not_make_another_mail(pieces: list[bytes], chunk: int) -> 
     assert forms == {mail_id("", raw)}
 
 
+@settings(derandomize=True)
 @given(st.binary(max_size=50), st.binary(max_size=50))
 def test_other_bytes_make_another_mail(one: bytes, other: bytes) -> None:
     def same(raw: bytes) -> bytes:
