@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import HealthCheck, settings
+
 from pipelines.intake.provenance import Provenance
 from pipelines.intake.providers import Directory
 from pipelines.mail.parse import parse
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pipelines.mail.outcome import MailRead
     from pipelines.mail.parsed import ParsedMail
 
+STEADY = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+"""The same examples in every run, however busy the machine is."""
 SES_ID = "o3vrnil0e2ic28trm7dfhrc2v0clambda4nbp0g1"
 DIRECTORY = Directory()
 HEAD = b"From: Ann <ann@example.com>\r\nTo: help@in.example.net\r\nSubject: Hello\r\n"

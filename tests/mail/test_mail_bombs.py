@@ -121,7 +121,7 @@ def encoded_messages(depth: int) -> bytes:
     return raw
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", REFUSED)
 def test_bombs_are_refused_and_their_header_is_had(name: str) -> None:
     made, cause = REFUSED[name]
@@ -131,7 +131,7 @@ def test_bombs_are_refused_and_their_header_is_had(name: str) -> None:
     assert found.mail["from_domain"] == ("example.com" if raw.startswith(HEAD) else "")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", TAKEN)
 def test_traps_are_walked_around(name: str) -> None:
     found = read(TAKEN[name]())

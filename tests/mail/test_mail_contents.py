@@ -6,9 +6,9 @@ import base64
 import binascii
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from mail_making import HEAD, mail, taken_apart
+from mail_making import HEAD, STEADY, mail, taken_apart
 
 from pipelines.mail.body import without_markup
 from pipelines.mail.charsets import codec_of, decode
@@ -82,7 +82,7 @@ def test_charsets_that_are_wrong(data: bytes, label: str, hint: str, text: str, 
     assert decode(data, label, hint) == (text, defect)
 
 
-@settings(derandomize=True)
+@STEADY
 @given(
     st.binary(max_size=300),
     st.sampled_from(["utf-7", "utf-16", "hz", "iso-2022-jp", "", "big5", "cp1255", "?"]),
@@ -107,7 +107,7 @@ def test_base64_with_and_without_damage() -> None:
     assert undone(memoryview(two), "base64") == (b"a" * 100 + b"b" * 1000, "base64_damaged")
 
 
-@settings(derandomize=True)
+@STEADY
 @given(st.binary(max_size=200))
 def test_base64_of_anything_comes_back(data: bytes) -> None:
     assert undone(memoryview(base64.encodebytes(data)), "base64") == (data, "")

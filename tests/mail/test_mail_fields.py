@@ -5,9 +5,9 @@ from __future__ import annotations
 from email.header import Header
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from mail_making import HEAD, mail, policy, taken_apart
+from mail_making import HEAD, STEADY, mail, policy, taken_apart
 
 from pipelines.intake.normalise import Normaliser
 from pipelines.intake.policy import NormalisePolicy
@@ -43,7 +43,7 @@ def test_encoded_words(text: str, expected: str) -> None:
     assert decoded(text) == expected
 
 
-@settings(derandomize=True)
+@STEADY
 @given(TEXT, st.sampled_from(["utf-8", "utf-16-be"]))
 def test_what_the_standard_library_encodes_comes_back(text: str, charset: str) -> None:
     folded = Header(text, charset).encode(maxlinelen=60, linesep="\r\n")
@@ -150,7 +150,7 @@ def test_a_thousand_addresses_of_a_field_are_kept_and_no_more() -> None:
     assert len(of_value(", ".join(f"a{number}@b.example" for number in range(3000)))) == 1000
 
 
-@settings(derandomize=True)
+@STEADY
 @given(
     st.sampled_from(["plain", "hashed"]),
     st.binary(max_size=80),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import quopri
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from mail_making import policy, received, tnef
+from mail_making import STEADY, policy, received, tnef
 
 from pipelines.intake.provenance import Provenance
 from pipelines.mail.policy import Limits, TenantRule
@@ -133,7 +133,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(STEADY, max_examples=150)
 @given(mutated())
 def test_whatever_comes_makes_a_row_and_no_exception(raw: bytes) -> None:
     found = READER.read(raw, None, Provenance("file:///x", 1, "file"), path="file")

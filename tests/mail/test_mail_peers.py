@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mail_making import read, taken_apart
+from mail_making import STEADY, read, taken_apart
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp")), max_size=200)
 NAME = st.text(st.characters(codec="utf-8", categories=("L", "N")), min_size=1, max_size=20)
@@ -54,7 +54,7 @@ def lines(text: object) -> list[str]:
     return [line.rstrip("\r") for line in str(text).rstrip("\r\n").split("\n")]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(STEADY, max_examples=80)
 @given(messages())
 def test_a_message_comes_back(message: EmailMessage) -> None:
     raw = bytes(message)
@@ -76,7 +76,7 @@ def test_a_message_comes_back(message: EmailMessage) -> None:
             )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(STEADY, max_examples=40)
 @given(messages())
 def test_its_row_has_its_people_and_its_files(message: EmailMessage) -> None:
     row = read(bytes(message)).mail

@@ -8,9 +8,9 @@ import mmap
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from mail_making import DIRECTORY, HEAD, SES_ID, mail, policy, read, received
+from mail_making import DIRECTORY, HEAD, SES_ID, STEADY, mail, policy, read, received
 
 from pipelines.intake.provenance import Provenance
 from pipelines.mail import reading
@@ -166,7 +166,7 @@ def test_one_mail_is_one_mail_by_whichever_way_it_comes() -> None:
     assert read(below).mail["ses_id"] == ""
 
 
-@settings(derandomize=True)
+@STEADY
 @given(
     st.from_regex(r"[a-z0-9]{20,45}", fullmatch=True),
     st.sampled_from(["eu-west-1", "us-gov-west-1"]),
@@ -182,7 +182,7 @@ def test_the_id_of_ses_makes_the_mail_however_its_bytes_came(
     assert row["mail_id"] == read(b"anything", Notice(ses_id=ses_id)).mail["mail_id"]
 
 
-@settings(derandomize=True)
+@STEADY
 @given(
     st.lists(st.sampled_from([b"a", b"\n", b"From: x", b"\r\n"]), max_size=30), st.sampled_from([3, 2**20])
 )
@@ -194,7 +194,7 @@ def test_line_ends_do_not_make_another_mail(pieces: list[bytes], chunk: int) -> 
     assert forms == {mail_id("", raw)}
 
 
-@settings(derandomize=True)
+@STEADY
 @given(st.binary(max_size=50), st.binary(max_size=50))
 def test_other_bytes_make_another_mail(one: bytes, other: bytes) -> None:
     def same(raw: bytes) -> bytes:

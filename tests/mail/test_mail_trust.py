@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from mail_making import HEAD, SES_ID, mail, read, received
+from mail_making import HEAD, SES_ID, STEADY, mail, read, received
 
 from pipelines.mail.authentication import verdicts_of
 from pipelines.mail.notice import Notice
@@ -136,7 +136,7 @@ def test_results_become_verdicts(value: str, expected: dict[str, str]) -> None:
     assert verdicts_of(value) == ABSENT | expected
 
 
-@settings(derandomize=True)
+@STEADY
 @given(st.text(st.sampled_from('()";\\ =adkimprsc'), max_size=200))
 def test_results_of_any_form_are_read(value: str) -> None:
     assert set(verdicts_of(value)) == set(ABSENT)

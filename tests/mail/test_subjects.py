@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from mail_making import STEADY
 
 from pipelines.mail.subject import base_subject
 
@@ -33,7 +34,7 @@ def test_what_is_left(subject: str, base: str) -> None:
     assert base_subject(subject) == base
 
 
-@settings(derandomize=True)
+@STEADY
 @given(
     st.text(max_size=40),
     st.lists(st.sampled_from(["Re: ", "AW: ", "Fwd:", "[list] re: ", "回复\uff1a", "SV [2]: "]), max_size=6),
