@@ -19,6 +19,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from connectors.distribution.copies import is_whole, together
 from connectors.distribution.drafts import Draft
 from connectors.distribution.ports import Later
 from connectors.distribution.telling import message_of
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger(__name__)
 _SKIPPED: Final = frozenset({"too_old", "replayed", "loop", "automatic"})
 """Causes of which nobody needs to be told."""
+_TOLD_BY_OTHERS: Final = frozenset({"no_object", "not_authenticated"})
+"""Causes that another copy of a mail may take away."""
 _LONGEST_DETAIL: Final = 1000
 
 
@@ -50,8 +53,9 @@ class Patience:
     first_s: float = 1.0
     """After the first failure; then doubled."""
     longest_s: float = 300.0
-    object_s: float = 300.0
-    """For which a mail that was told of without its bytes waits for who has them: it may come by two ways."""
+    other_s: float = 300.0
+    """For which a mail that was told of without its bytes, or without verdicts, waits for who knows them: it may come
+    by two ways."""
     fresh_s: float = 20.0
     """After which an intent is not acted upon any more."""
     settle_s: float = 120.0
@@ -153,8 +157,10 @@ class Forwarder:
         if self._ledger.is_final(mail["mail_id"]):
             return
         each = self._waiting.setdefault(mail["mail_id"], _Waiting(mail, self._monotonic()))
-        if mail["object"] and not each.mail["object"]:
-            each.mail, each.not_before = mail, 0.0
+        lacking = not is_whole(each.mail)
+        each.mail = together(each.mail, mail)
+        if lacking and is_whole(each.mail):
+            each.not_before = 0.0
 
     def settled(self, mail_id: str) -> bool:
         """Whether nothing more is to be done about a mail; its id in hex."""
@@ -207,8 +213,9 @@ class Forwarder:
             self._drafter.make(each.draft, each.mail, self._now_ms())
             self._tell_refused(each)
         except Unsuitable as why:
-            if not each.mail["object"] and self._monotonic() - each.since < self._patience.object_s:
-                each.not_before = each.since + self._patience.object_s
+            more_s = each.since + self._patience.other_s - self._monotonic()
+            if why.cause in _TOLD_BY_OTHERS and not is_whole(each.mail) and more_s > 0:
+                each.not_before = self._monotonic() + more_s
                 return
             outcome = SKIPPED if why.cause in _SKIPPED else FALLBACK
             self._end(each, _Verdict(outcome, why.cause, why.detail))

@@ -183,13 +183,25 @@ def test_while_the_store_is_down_nothing_is_sent(world: Any) -> None:
     assert world.outcomes() == ["intended", "sent"]
 
 
-def test_a_mail_told_of_without_its_bytes_waits_for_who_has_them(world: Any) -> None:
+def test_copies_of_a_mail_are_put_together_before_it_is_judged(world: Any) -> None:
     mail = world.add(world.raw())
+    nothing = dict.fromkeys(mail["verdicts"], "")
     life = world.life()
     life.run({**mail, "object": ""}, seconds=60)
-    assert world.log == []
-    life.run(mail)
+    life.run({**mail, "verdicts": nothing}, seconds=60)
     assert world.outcomes() == ["intended", "sent"]
+    other = world.add(world.raw())
+    life.run({**other, "verdicts": nothing}, seconds=60)
+    assert world.outcomes() == ["intended", "sent"]
+    life.run({**other, "object": ""}, seconds=60)
+    assert world.outcomes() == ["intended", "sent"] * 2
+
+
+def test_a_mail_of_which_nobody_says_who_sent_it_is_not_sent(world: Any) -> None:
+    mail = world.add(world.raw())
+    world.life().run({**mail, "verdicts": dict.fromkeys(mail["verdicts"], "")})
+    assert (world.mailbox, world.last()["reason"]) == ([], "not_authenticated")
+    assert world.told[0]["links"] == []
 
 
 def test_a_mail_whose_bytes_are_nowhere_goes_to_the_fallback(world: Any) -> None:
