@@ -60,7 +60,7 @@ def lived(crashes: set[int], seed: int = 5) -> MailWorld:
     return world
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_crash_before_any_effect_changes_no_thread(seed: int) -> None:
     calm = lived(set(), seed)
     truth = talk.Oracle(*story(), apart=False)
@@ -75,7 +75,7 @@ def test_a_crash_before_any_effect_changes_no_thread(seed: int) -> None:
         assert house.reports() == truth.feedback(), crash
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(talk.conversations(), st.integers(0, 2**32), st.sets(st.integers(0, 60), max_size=4), st.booleans())
 def test_no_storm_changes_a_thread(
     what: tuple[list[Row], list[Row]],
@@ -105,7 +105,7 @@ def test_no_storm_changes_a_thread(
         assert crew.state() == before
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(talk.conversations(), st.integers(0, 2**32), st.integers(1, 4), st.booleans())
 def test_no_death_of_an_instance_changes_a_thread(
     what: tuple[list[Row], list[Row]],
