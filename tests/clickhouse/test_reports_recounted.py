@@ -103,6 +103,22 @@ def test_what_drives_an_alarm_is_counted_alike(client: Client, rows: list[Row]) 
             assert found.get("", 0) == sum(int(each[COUNTERS.index(counter)]) for each in sums)
 
 
+@settings(few, max_examples=6)
+@given(quarrels(least=5))
+def test_regions_of_campaigns_count_alike(client: Client, rows: list[Row]) -> None:
+    landed(client, [row for row in rows if row["origin"] not in REPORTS or len(row["recipients"]) < 2])
+    names = ("complaints", "hard_bounces", "soft_bounces")
+    columns = f"campaign, toUnixTimestamp(hour), {', '.join(names)}"
+    shown = client.query(f"SELECT {columns} FROM campaign_regions").result_rows
+    counted = client.query(recount_sql(None, ("campaign",))).result_rows
+    at = [3 + COUNTERS.index(name) for name in names]
+    assert {tuple(map(str, row)) for row in shown if any(row[2:])} == {
+        tuple(map(str, (row[1], row[2], *(row[place] for place in at))))
+        for row in counted
+        if any(row[place] for place in at)
+    }
+
+
 def test_every_kind_of_counter_of_ses_is_as_if_there_were_no_reports(
     client: Client, event: Any, to: Any
 ) -> None:
