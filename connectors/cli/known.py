@@ -17,7 +17,7 @@ _SQL: Final = (
 
 
 def known(target: Target) -> dict[str, int]:
-    """Distinct `events` that SES told of, `mails`, and `later_letters`: dead letters of the stages behind the bridge."""
+    """Distinct `events` that SES told of, `mails`, and dead letters of the stages behind the bridge."""
     from connectors.clickhouse.sql import run_sql
 
     (row,) = b"".join(run_sql(_SQL, "JSONEachRow", target)).splitlines()

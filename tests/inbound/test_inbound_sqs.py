@@ -206,6 +206,22 @@ def test_objects_that_cannot_be_read_are_dead_letters_with_their_causes(
     assert aws.s3.list_objects_v2(Bucket=aws.bucket)["KeyCount"] == 2
 
 
+def test_a_mail_that_may_not_be_read_is_given_up_after_five_failures(
+    aws: Aws, run: Any, kafka: Any, until: Any, mail: Any
+) -> None:
+    aws.put("in/frozen", mail(1), StorageClass="GLACIER")
+    aws.send(received(aws.in_s3("in/frozen")))
+    source, _ = run(aws.settings(visibility_s=1))
+    until(lambda: aws.empty)
+    assert source.numbers.returned >= 4
+    assert kafka.mails == []
+    letters = {(letter["cause"], letter["source"]) for letter in kafka.dead_letters}
+    assert letters == {("object_forbidden", f"s3://{aws.bucket}/in/frozen")}
+    letter = kafka.dead_letters[0]
+    assert letter["detail"].startswith("given up after")
+    assert json.loads(letter["payload"])["mail"]["messageId"] == SES_ID
+
+
 def test_while_attachments_cannot_be_stored_the_message_returns_and_nothing_is_lost(  # noqa: PLR0917 - fixtures
     aws: Aws, run: Any, kafka: Any, until: Any, mail: Any, store: Any
 ) -> None:
