@@ -69,9 +69,8 @@ class MailReader:
     def _rows(self, came: row.Received, parsed: ParsedMail) -> MailRead:
         kind, bug = self._kind(came, parsed)
         shown = kind.inner or parsed
-        if kind.inner is not None:
-            came = came.enveloped(kind.envelope_from, kind.recipients)
-        mail = row.row_of(came, parsed.headers, shown.headers, self._policy, self._pseudonyms)
+        about = row.Shown(shown.headers, kind.envelope_from, kind.recipients)
+        mail = row.row_of(came, parsed.headers, about, self._policy, self._pseudonyms)
         mail["kind"], mail["kind_reason"], mail["automatic"] = kind.kind, kind.reason, kind.automatic
         mail["feedback"], mail["unsubscribes"] = kind.feedback, kind.unsubscribes
         mail["attachments"], contents = row.attachments_of(shown)
@@ -105,9 +104,10 @@ class MailReader:
         letter = _letter(came, cause, detail)
         try:
             headers = headers_of_beginning(came.raw)
-            mail = row.row_of(came, headers, headers, self._policy, self._pseudonyms)
+            mail = row.row_of(came, headers, row.Shown(headers), self._policy, self._pseudonyms)
         except Exception:  # noqa: BLE001 - the bug is in the header fields, and told already
-            mail = row.row_of(came, Headers(), Headers(), self._policy, self._pseudonyms)
+            none = Headers()
+            mail = row.row_of(came, none, row.Shown(none), self._policy, self._pseudonyms)
         mail["kind_reason"] = "not parsed"
         mail["defects"] = [cause]
         return MailRead(mail, None, dead_letters=[letter])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from pipelines.intake.identity import arrival_id
 from pipelines.mail import addresses, ids, trust
+from pipelines.mail.authentication import NO_VERDICTS
 from pipelines.mail.body import is_attachment
 from pipelines.mail.conversations import conversations_of
 from pipelines.mail.dates import millis_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.mail.notice import Notice
     from pipelines.mail.parsed import Headers, ParsedMail, Part
     from pipelines.mail.policy import MailPolicy
+    from pipelines.mail.trust import Stamp
 
 _SUBJECT: Final = 998
 _RESULTS: Final = 8192
@@ -46,75 +48,115 @@ class Received:
     object_uri: str
     path: str
 
-    def enveloped(self, envelope_from: str, recipients: tuple[str, ...]) -> Received:
-        """With the envelope that a journal report tells, where it does: its own is that of the journal."""
-        notice = replace(
-            self.notice,
-            envelope_from=envelope_from or self.notice.envelope_from,
-            recipients=recipients or self.notice.recipients,
-        )
-        return replace(self, notice=notice)
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The mail that a row is of: what came, or what a journal report says of the mail that it wraps."""
+
+    headers: Headers
+    envelope_from: str = ""
+    recipients: tuple[str, ...] = ()
+    """Claims of a journal report, which anybody may write; empty: those of what came."""
 
 
 def row_of(
-    came: Received, outer: Headers, shown: Headers, policy: MailPolicy, pseudonyms: Pseudonyms
+    came: Received, outer: Headers, shown: Shown, policy: MailPolicy, pseudonyms: Pseudonyms
 ) -> InboundMail:
     """All that header fields and the notice say; of kind `other`, without attachments.
 
-    Args: the mail as it came; its own headers, which say how; those of the mail it is about (its own, unless it is a
-    journal report); settings.
+    Args: the mail as it came; its own header fields, which say how; the mail it is about; settings.
     """
-    notice = came.notice
     stamp = trust.stamp_of(outer)
-    ses_id = notice.ses_id or stamp.ses_id
-    envelope_from = (notice.envelope_from or stamp.envelope_from or "")[:ADDRESS_CHARACTERS]
-    senders = addresses.listed(shown, "From") or addresses.listed(shown, "Sender")
+    row = _blank()
+    _say_how(row, came, stamp)
+    told = list(came.notice.recipients) or ([stamp.recipient] if stamp.recipient else [])
+    # Not by what a journal report claims: whoever writes one does not choose whose mail it is.
+    row["tenant"] = tenant_of(policy.tenants, told or addresses.listed(outer, *_RECEIVERS), outer)
+    row["verdicts"] = trust.filled(came.notice.verdicts, stamp.verdicts)
+    row["authentication_results"] = [
+        pseudonyms.redact(each[:_RESULTS]) for each in stamp.authentication_results
+    ]
+    row["relay"], row["originator_org"] = trust.relay_of(outer, policy.expected_originators)
+    _say_what(row, shown.headers)
+    people = _say_who(row, shown, told, pseudonyms)
+    sender = shown.envelope_from or came.notice.envelope_from or stamp.envelope_from or ""
+    envelope = pseudonyms.recipient(sender[:ADDRESS_CHARACTERS])
+    row["envelope_from"], row["envelope_domain"] = envelope.address, envelope.domain
+    row["conversations"] = conversations_of(policy.conversations, people, pseudonyms)
+    known = {pseudonyms.recipient(address).lower for address in people}
+    row["in_reply_to"] = ids.of_values(shown.headers.all("In-Reply-To"), known)
+    row["references"] = ids.of_values(shown.headers.all("References"), known)
+    return row
+
+
+def _say_how(row: InboundMail, came: Received, stamp: Stamp) -> None:
+    """Which mail it is, and where it came from."""
+    notice = came.notice
+    row["ses_id"] = notice.ses_id or stamp.ses_id
+    row["mail_id"] = mail_id(row["ses_id"], came.raw)
+    row["received_time"] = notice.time or stamp.time or came.provenance.time
+    row["account"] = notice.account
+    row["region"] = notice.region or stamp.region
+    row["size"] = len(came.raw)
+    row["object"] = came.object_uri
+    row["path"] = came.path
+    row["arrival_id"] = arrival_id(came.path, came.provenance.uri, 0, "")
+
+
+def _say_what(row: InboundMail, headers: Headers) -> None:
+    subject = headers.get("Subject")[:_SUBJECT]
+    row["subject"], row["base_subject"] = subject, base_subject(subject)
+    row["message_id"] = ids.own(headers.get("Message-ID"))
+    row["date"] = millis_of(headers.get("Date"))
+
+
+def _say_who(row: InboundMail, shown: Shown, told: list[str], pseudonyms: Pseudonyms) -> list[str]:
+    """Sender and recipients; returns every address there is."""
+    headers = shown.headers
+    senders = addresses.listed(headers, "From") or addresses.listed(headers, "Sender")
     sender = pseudonyms.recipient(senders[0] if senders else "")
-    receivers = addresses.listed(shown, *_RECEIVERS)
-    enveloped = list(notice.recipients) or ([stamp.recipient] if stamp.recipient else [])
-    others = addresses.listed(shown, "Reply-To")
-    everybody = [*enveloped, *receivers, *senders, *others]
-    lowered = {pseudonyms.recipient(address).lower for address in everybody}
-    envelope = pseudonyms.recipient(envelope_from)
-    relay, organisation = trust.relay_of(outer, policy.expected_originators)
-    subject = shown.get("Subject")[:_SUBJECT]
+    row["from_address"], row["from_domain"] = sender.address, sender.domain
+    receivers = addresses.listed(headers, *_RECEIVERS)
+    row["recipients"] = _recipients(list(shown.recipients) or told or receivers, pseudonyms)
+    return [*told, *receivers, *senders, *addresses.listed(headers, "Reply-To")]
+
+
+def _blank() -> InboundMail:
     return InboundMail(
-        mail_id=mail_id(ses_id, came.raw),
-        received_time=notice.time or stamp.time or came.provenance.time,
+        mail_id=b"",
+        received_time=0,
         kind="other",
         kind_reason="",
-        message_id=ids.own(shown.get("Message-ID")),
-        ses_id=ses_id,
-        account=notice.account,
-        region=notice.region or stamp.region,
-        tenant=tenant_of(policy.tenants, enveloped or receivers, outer),
-        from_address=sender.address,
-        from_domain=sender.domain,
-        envelope_from=envelope.address,
-        envelope_domain=envelope.domain,
-        recipients=_recipients(enveloped or receivers, pseudonyms),
-        subject=subject,
-        base_subject=base_subject(subject),
-        date=millis_of(shown.get("Date")),
-        in_reply_to=ids.of_values(shown.all("In-Reply-To"), lowered),
-        references=ids.of_values(shown.all("References"), lowered),
-        conversations=conversations_of(policy.conversations, everybody, pseudonyms),
-        verdicts=trust.filled(notice.verdicts, stamp.verdicts),
-        authentication_results=[
-            pseudonyms.redact(value[:_RESULTS]) for value in stamp.authentication_results
-        ],
-        relay=relay,
-        originator_org=organisation,
+        message_id="",
+        ses_id="",
+        account="",
+        region="",
+        tenant="",
+        from_address="",
+        from_domain="",
+        envelope_from="",
+        envelope_domain="",
+        recipients=[],
+        subject="",
+        base_subject="",
+        date=0,
+        in_reply_to=[],
+        references=[],
+        conversations=[],
+        verdicts=NO_VERDICTS.copy(),
+        authentication_results=[],
+        relay="",
+        originator_org="",
         attachments=[],
         feedback=[],
         unsubscribes=[],
         automatic=False,
-        size=len(came.raw),
+        size=0,
         parts=0,
-        object=came.object_uri,
+        object="",
         defects=[],
-        path=came.path,
-        arrival_id=arrival_id(came.path, came.provenance.uri, 0, ""),
+        path="",
+        arrival_id=0,
     )
 
 

@@ -226,7 +226,11 @@ def test_a_journal_shows_the_mail_that_was_journaled() -> None:
         inner,
         "--j--",
     )
-    row = read(raw).mail
+    row = read(raw, tenants=(TenantRule("in.example.net"),)).mail
+    assert row["recipients"] == [
+        {"address": "help+case-7@acme.in.example.net", "domain": "acme.in.example.net"}
+    ]
+    assert (row["tenant"], row["envelope_from"]) == ("", "ann@example.com")
     assert (row["kind"], row["message_id"], row["subject"]) == ("journal", "abc@example.com", "AW: Grüße")
     assert (row["ses_id"], row["from_domain"]) == (SES_ID, "example.com")
     assert [each["name"] for each in row["attachments"]] == ["a.png", "c.txt"]
