@@ -21,7 +21,7 @@ class DeadLetter(TypedDict):
     time: int
     """When the source got it, ms: a file's mtime, an object's LastModified, a message's SentTimestamp."""
     stage: str
-    """`read`, `unwrap`, `parse`, `normalise`, `count`, `rate`, `alarm`, `sink`."""
+    """`read`, `unwrap`, `parse`, `normalise`, `mail`, `count`, `rate`, `alarm`, `sink`."""
     cause: str
     """A short snake_case word, such as `truncated_gzip`."""
     detail: str
