@@ -9,7 +9,7 @@ import msgspec
 from pipelines.threads.facts import Fact, include, pending, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class Several(dict[bytes, "Fact | list[Fact]"]):
@@ -172,11 +172,12 @@ class Graph:
                 else:
                     self.waiting.pop(node, None)
 
-    def again(self, fact: Fact) -> None:
-        """All of its thread is to be told once more."""
-        for each in self.of(fact).members:
-            each.said = b""
-            self.dirty.append(each)
+    def again(self, facts: Iterable[Fact]) -> None:
+        """All of their threads are to be told once more."""
+        for thread in {id(thread): thread for thread in map(self.of, facts)}.values():
+            for each in thread.members:
+                each.said = b""
+            self.dirty += thread.members
 
     def tell(self) -> Iterator[tuple[Fact, bytes]]:
         """Members of which something is to be told, with their threads; then nothing is any more.

@@ -76,6 +76,8 @@ class Joined:
     told: list[Told] = field(default_factory=list)
     settled: list[Fact] = field(default_factory=list)
     """To be remembered anew once all that is told is safe: some of their feedback waits no more."""
+    again: list[Fact] = field(default_factory=list)
+    """Of which all is told once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,8 @@ def join_mails(state: Threads, mails: Sequence[Received], clock: int) -> Joined:
         if member not in again:
             state.graph.add(each_heard.fact)
             joined.facts.append(each_heard.fact)
-    for known in again.values():
-        state.graph.again(known)
+    joined.again += again.values()
+    state.graph.again(joined.again)
     return joined
 
 
@@ -149,13 +151,14 @@ def _join_ours(state: Threads, heard: Iterable[Heard], joined: Joined) -> None:
             joined.facts.append(known)
         if widened or known.brought_by(each.fact.firsts[0]):
             new.setdefault(each.fact.member, each)
-            graph.again(known)
+            joined.again.append(known)
     asks = [ask for each in new.values() for ask in each.asks]
     _promote(state, list(new.values()), _look(state.index, asks), joined)
     for member, each in new.items():
         if member not in graph.facts:
             graph.add(each.fact)
             joined.facts.append(each.fact)
+    graph.again(joined.again)
 
 
 def _indexed(state: Threads, column: Any, since: int) -> Iterable[tuple[Place, int, int]]:
@@ -210,7 +213,7 @@ def _promote(state: Threads, heard: Sequence[Heard], sent: dict[Ask, list[Sent]]
                 around.append(each)
             elif known.brought_by(each.fact.firsts[0]):
                 # A life that ended before all was safe that followed from it, or was told.
-                graph.again(known)
+                joined.again.append(known)
                 around.append(each)
         sent = _look(state.index, [ask for each in around for ask in each.asks])
 

@@ -42,6 +42,7 @@ def restored(memory: Memory, config: WorkerConfig, clock: int) -> PlainThreads:
     for frame in memory.sent(config.outbound_days):
         for partition, part in _parted(frame, config):
             join_sent(threads.of(partition), [(_NO_MARK, part)], clock)
+            threads.of(partition).graph.dirty = []
     told: dict[int, list[Told]] = {}
     for rows in _batched(memory.received(config.thread_days)):
         by_partition: dict[int, list[Received]] = {}
@@ -50,6 +51,7 @@ def restored(memory: Memory, config: WorkerConfig, clock: int) -> PlainThreads:
             by_partition.setdefault(place, []).append(Received(_NO_MARK, row))
         for place, mails in by_partition.items():
             told.setdefault(place, []).extend(join_mails(threads.of(place), mails, clock).told)
+            threads.of(place).graph.dirty = []
     landed = {member: tuple(rest) for member, *rest in memory.members()}
     for state in threads.held().values():
         _owe_members(state, landed)
@@ -88,7 +90,6 @@ def _parted(frame: pl.DataFrame, config: WorkerConfig) -> Iterator[tuple[int, pl
 
 def _owe_members(state: Threads, landed: dict[str, tuple[object, ...]]) -> None:
     graph = state.graph
-    graph.dirty = []
     for fact in graph.facts.values():
         fact.firsts = ()
         thread = graph.of(fact)

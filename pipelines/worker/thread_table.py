@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.threads.facts import Fact
-    from pipelines.threads.index import Merge, Place
+    from pipelines.threads.index import Index, Merge, Place
     from pipelines.threads.join import Told
 
 _AT_ONCE: Final = 2_000
@@ -193,7 +193,8 @@ class ThreadsTable(Table):
 
     async def save(self, partition: int, facts: Sequence[Fact], rows: Sequence[Added]) -> None:
         """See `ThreadMemory`."""
-        index = self.of(partition).index
+        state = self.of(partition)
+        index = state.index
         await self._put(partition, facts)
         named = [(each, self._name(each[0])) for each in united(rows)]
         await self.write(
@@ -202,8 +203,9 @@ class ThreadsTable(Table):
         )
         for (place, start, stop), name in named:
             index.buckets[place].note(name, 0, start, stop)
-        if self.held().get(partition) is self.of(partition):
-            await self._merge(partition, {place for (place, _, _), _ in named})
+        # A partition given away meanwhile is no business of ours any more.
+        if self.held().get(partition) is state:
+            await self._merge(partition, index, {place for (place, _, _), _ in named})
 
     async def settle(self, partition: int, facts: Sequence[Fact]) -> None:
         """See `ThreadMemory`."""
@@ -232,8 +234,7 @@ class ThreadsTable(Table):
                 if (name := self._fact_name(fact)) not in fact.names:
                     fact.names += (name,)
 
-    async def _merge(self, partition: int, places: Iterable[Place]) -> None:
-        index = self.of(partition).index
+    async def _merge(self, partition: int, index: Index, places: Iterable[Place]) -> None:
         merges: list[tuple[Merge, bytes]] = [
             (merge, self._name(place)) for place in places for merge in index.merges(place)
         ]
