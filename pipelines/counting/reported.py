@@ -64,6 +64,9 @@ class Things:
 
     rows: Indexes
     """Row of the event, in order."""
+    reports: Mask
+    """Whether a report speaks of it, or SES."""
+    tagged: Mask
     alone: Keys
     """Of the thing: message, hour, and the recipient of a bounce."""
     common: Keys
@@ -73,11 +76,18 @@ class Things:
 
     def of(self, which: Indexes) -> Things:
         """Some of them."""
-        return Things(self.rows[which], self.alone[which], self.common[which], self.whole[which])
+        return Things(
+            self.rows[which],
+            self.reports[which],
+            self.tagged[which],
+            self.alone[which],
+            self.common[which],
+            self.whole[which],
+        )
 
-    def own(self, tagged: Mask, which: Mask) -> Keys:
+    def own(self, which: Mask) -> Keys:
         """The marks of some of them that say: SES said so, in a copy with tags or without."""
-        with_tags, without = which & tagged, which & ~tagged
+        with_tags, without = which & self.tagged, which & ~self.tagged
         parts = (
             self.alone[with_tags] | _TAGGED,
             self.whole[with_tags],
@@ -158,7 +168,7 @@ def things(
     providers, addresses = recipients.providers, recipients.addresses
     if providers.is_empty():
         providers = addresses = pl.Series([""])
-    part = frame.select("event_type", "message_id", *common, *rest)[owners].with_columns(
+    part = frame.select("event_type", "message_id", "origin", "tagged", *common, *rest)[owners].with_columns(
         provider=pl.when(pl.Series(named)).then(providers[whom]).otherwise(pl.lit(""))
     )
     alone = _hashed(
@@ -176,7 +186,12 @@ def things(
         pl.concat_str("provider", *common, *rest, separator=SEPARATOR).alias("whole"),
     )
     return Things(
-        owners, alone, *(alone ^ _of_values(name, values[name].to_list()) for name in ("common", "whole"))
+        owners,
+        part["origin"].is_in(REPORTS).to_numpy(),
+        part["tagged"].to_numpy(),
+        alone,
+        alone ^ _of_values("common", values["common"].to_list()),
+        alone ^ _of_values("whole", values["whole"].to_list()),
     )
 
 
@@ -213,19 +228,16 @@ def settle(
     """
     by_report = found.alone ^ np.uint64(BY_REPORT)
     known, _ = look(by_report)
-    reports = frame["origin"][found.rows].is_in(REPORTS).to_numpy()
-    tagged = frame["tagged"].to_numpy()
-    if not (known.any() or reports.any()):
-        everything = np.ones(known.size, dtype=np.bool_)
-        return Decided(marks=found.own(tagged[found.rows], everything).tolist())
-    apart = known | reports | np.isin(found.alone, found.alone[reports])
+    if not (known.any() or found.reports.any()):
+        return Decided(marks=found.own(np.ones(known.size, dtype=np.bool_)).tolist())
+    apart = known | found.reports | np.isin(found.alone, found.alone[found.reports])
     apart = np.isin(found.rows, found.rows[apart])
     remembered = set(by_report[known].tolist())
     asked = np.concatenate((found.alone[apart], found.common[apart], found.whole[apart]))
     untagged, with_tags = look(asked)
     remembered.update(asked[untagged].tolist(), (asked[with_tags] | _TAGGED).tolist())
     done = decide(_contested(frame, found, apart, first), remembered)
-    done.marks += found.own(tagged[found.rows], ~apart).tolist()
+    done.marks += found.own(~apart).tolist()
     return done
 
 
