@@ -20,7 +20,7 @@ _QP_BLANKS: Final = re.compile(rb"=[ \t]+(?=\r?\n)")
 _QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*[\r\n]|[ \t0-9A-Fa-f]?\Z)")
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary"})
 _UU: Final = frozenset({"x-uuencode", "uuencode", "uue", "x-uue"})
-_LOOKED_AT: Final = 256 * 1024
+_LOOKED_AT: Final = 1024 * 1024
 """Bytes: damage is a hint, and not worth reading everything twice."""
 _PIECES: Final = 1_000
 _UU_FILES: Final = 100
@@ -35,7 +35,7 @@ def undone(data: memoryview, encoding: str) -> tuple[bytes, str]:
         return _base64(data)
     if encoding == "quoted-printable":
         defect = "qp_damaged" if _QP_BROKEN.search(data[:_LOOKED_AT]) else ""
-        if _QP_BLANKS.search(data):
+        if _QP_BLANKS.search(data[:_LOOKED_AT]):
             data = memoryview(_QP_BLANKS.sub(b"=", data))  # at the ends of lines they were added on the way
         if _BARE_CR.search(data) and not _LF.search(data):
             return binascii.a2b_qp(bytes(data).replace(b"\r", b"\n")), defect  # it knows LF and CRLF
