@@ -1,4 +1,5 @@
-"""How many events a second one core takes from NDJSON bytes to `SesEvent`s, and to encoded blocks.
+"""How many events a second one core takes from NDJSON bytes to `SesEvent`s, to encoded blocks, and to those with what
+threads want to know of messages sent.
 
 `python bench/intake.py [rounds]` prints the median of the rounds and their spread. The events are of 1.3 KB
 on average, in the proportions of healthy mail: half Deliveries, a third Sends, some Opens, Clicks and
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from dataclasses import replace
 from random import Random
 from time import process_time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.intake.intake import Intake
 from pipelines.intake.policy import NormalisePolicy
 from pipelines.intake.provenance import Provenance
+from pipelines.mail.policy import MailPolicy
 from schemas.avro import newest
 from schemas.blocks import BlockBuilder
 
@@ -28,6 +31,11 @@ CHUNK = 256 * 1024
 PROVENANCE = Provenance("s3://events/2026/01/02/03/part-1.gz", 1_767_323_045_000, "firehose")
 TYPES = ("Send", "Delivery", "Open", "Click", "Bounce", "Complaint")
 WEIGHTS = (340, 500, 100, 40, 19, 1)
+WAYS = {
+    "JSON to SesEvents": (False, False),
+    "JSON to encoded blocks": (True, False),
+    "JSON to encoded blocks, with messages sent": (True, True),
+}
 DOMAINS = ("gmail.com", "yahoo.com", "hotmail.com", "example.org", "comcast.net", "web.de")
 
 
@@ -125,10 +133,13 @@ def chunks(data: bytes) -> Iterator[bytes]:
         yield data[start : start + CHUNK]
 
 
-def take(data: bytes, *, encoded: bool) -> float:
+def take(data: bytes, *, encoded: bool, threads: bool) -> float:
     """Processor seconds for all events."""
-    intake = Intake(NormalisePolicy(pii_key=b"bench"))
-    builder = BlockBuilder(newest("ses_event"))
+    policy = NormalisePolicy(pii_key=b"bench")
+    if threads:
+        policy = replace(policy, outbound=MailPolicy(policy.directory(), pii_key=b"bench"))
+    intake = Intake(policy)
+    builder, sent = BlockBuilder(newest("ses_event")), BlockBuilder(newest("outbound_message"))
     count = blocks = 0
     start = process_time()
     for taken in intake.take_stream(chunks(data), PROVENANCE):
@@ -138,6 +149,10 @@ def take(data: bytes, *, encoded: bool) -> float:
                 builder.add(event)
                 if builder.full:
                     blocks += len(builder.take()) > 0
+            for message in taken.outbound:
+                sent.add(message)
+                if sent.full:
+                    blocks += len(sent.take()) > 0
     seconds = process_time() - start
     if count != EVENTS:
         raise SystemExit(f"{count} of {EVENTS} events came through")
@@ -151,12 +166,11 @@ def main() -> None:
     lines = [json.dumps(payload(random, number)).encode() for number in range(EVENTS)]
     data = b"\n".join(lines) + b"\n"
     print(f"{EVENTS} events of {len(data) // EVENTS} bytes, {rounds} rounds")
-    results: dict[bool, list[float]] = {False: [], True: []}
+    results: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(rounds):
-        for encoded, rates in results.items():
-            rates.append(EVENTS / take(data, encoded=encoded))
-    for encoded, rates in results.items():
-        name = "JSON to encoded blocks" if encoded else "JSON to SesEvents"
+        for name, (encoded, threads) in WAYS.items():
+            results[name].append(EVENTS / take(data, encoded=encoded, threads=threads))
+    for name, rates in results.items():
         print(
             f"{name} (processor): {statistics.median(rates):,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f})"
         )
