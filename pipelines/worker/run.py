@@ -95,6 +95,7 @@ async def _run(
         stop.set()
     # None begins any more; what one has begun is not left half done while others get our partitions.
     await app.alarms.settled()
+    await app.threads.settled()
     await app.stop()
     for task in (start, *tasks):
         task.cancel()
