@@ -63,8 +63,8 @@ class Bucket:
     __slots__ = (
         "_count",
         "_headers",
+        "_named",
         "_numbers",
-        "_profiles",
         "_ses",
         "_slots",
         "_subjects",
@@ -84,7 +84,7 @@ class Bucket:
         self._numbers = np.empty(0, dtype=np.uint32)
         self._headers = np.empty((0, 2), dtype=np.uint64) if headed else None
         self._slots = Slots(_SES_LOAD)
-        self._profiles = Slots(_HEADER_LOAD, ALIKE)
+        self._named = Slots(_HEADER_LOAD, ALIKE)
         self.known: list[Profile] = []
         self.profiled: dict[Profile, int] = {}
         self.texts: dict[bytes, str] = {}
@@ -101,9 +101,7 @@ class Bucket:
         """Bytes held by its columns and tables."""
         columns = (self._ses, self._subjects, self._times, self._numbers, self._headers)
         return (
-            sum(each.nbytes for each in columns if each is not None)
-            + self._slots.nbytes
-            + self._profiles.nbytes
+            sum(each.nbytes for each in columns if each is not None) + self._slots.nbytes + self._named.nbytes
         )
 
     def find(self, wanted: NDArray[np.uint32]) -> tuple[Numbers, Numbers]:
@@ -118,7 +116,7 @@ class Bucket:
         if headers is None:
             nothing = np.empty(0, dtype=np.int64)
             return nothing, nothing
-        return self._profiles.find(
+        return self._named.find(
             wanted[:, 0], lambda asked, rows: (headers[rows] == wanted[asked]).all(axis=1), every=True
         )
 
@@ -138,7 +136,7 @@ class Bucket:
         headers = self._headers
         if headers is not None and rows.headers is not None:
             headers[start:stop] = rows.headers
-            self._profiles.add(rows.headers[:, 0], added, lambda at: headers[at, 0])
+            self._named.add(rows.headers[:, 0], added, lambda at: headers[at, 0])
         return start, stop
 
     def rows(self, start: int, stop: int) -> Rows:
@@ -173,11 +171,9 @@ class Bucket:
             self.small.setdefault(tier, []).append(_Small(name, start, stop))
 
     def tighten(self) -> None:
-        """Give back room: few rows will follow."""
-        self._resize(self._count)
-        self._slots.tighten(lambda at: _hash(self._ses[at]))
-        if (headers := self._headers) is not None:
-            self._profiles.tighten(lambda at: headers[at, 0])
+        """Give back room of columns: few rows will follow."""
+        if self._times.size > self._count:
+            self._resize(self._count)
 
     def _number(self, profile: Profile) -> int:
         number = self.profiled.get(profile)

@@ -54,15 +54,6 @@ class Slots:
             hashes, rows = np.concatenate((hash_of(kept[: kept.size - rows.size]), hashes)), kept
         self._place(hashes, rows)
 
-    def tighten(self, hash_of: Callable[[Numbers], Hashes]) -> None:
-        """Give back room: few rows will follow."""
-        kept = self._known()
-        room = max(_LEAST, int(self._size / self._load) + 1)
-        if room < self._slots.size:
-            self._slots = np.full(room, _FREE, dtype=np.uint32)
-            self._size = 0
-            self._place(hash_of(kept), kept)
-
     def find(
         self, hashes: Hashes, same: Callable[[Numbers, Numbers], NDArray[np.bool_]], *, every: bool
     ) -> tuple[Numbers, Numbers]:
