@@ -56,8 +56,8 @@ class Graph:
         """Messages of ours by their nodes."""
         self.citing = Several()
         """Mails by what they cite and is not, or may be bettered by, a message of ours that is known."""
-        self.waiting = Several()
-        """Mails by the nodes of messages that their feedback waits for."""
+        self.waiting: dict[bytes, dict[bytes, Fact]] = {}
+        """Mails (by member) by the nodes of messages that their feedback waits for: very many may wait for one."""
         self.dirty: list[Fact] = []
         """Members of which something may have to be told."""
         self._days: dict[int, list[Fact]] = {}
@@ -160,17 +160,17 @@ class Graph:
         """Its feedback waits for messages."""
         for nodes in pending(fact.pending).nodes:
             for node in nodes:
-                self.waiting.put(node, fact)
+                self.waiting.setdefault(node, {})[fact.member] = fact
 
     def stop_waiting(self, fact: Fact) -> None:
         """Its feedback has been told, or part of it."""
         for nodes in pending(fact.pending).nodes:
             for node in nodes:
-                left = [each for each in self.waiting.of(node) if each is not fact]
-                if left:
-                    self.waiting[node] = left
-                else:
-                    self.waiting.pop(node, None)
+                there = self.waiting.get(node)
+                if there is not None:
+                    there.pop(fact.member, None)
+                    if not there:
+                        del self.waiting[node]
 
     def again(self, facts: Iterable[Fact]) -> None:
         """All of their threads are to be told once more."""

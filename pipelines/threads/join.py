@@ -284,10 +284,10 @@ def _awaited(state: Threads, column: Any, joined: Joined) -> None:
     """Messages that feedback has waited for."""
     waiting = state.graph.waiting
     for at, (node, header) in enumerate(zip(column.nodes, column.headers, strict=True)):
-        mails = [*waiting.of(node), *(waiting.of(header) if header else ())]
+        mails = waiting.get(node, {}) | (waiting.get(header, {}) if header else {})
         if mails:
             message = column.message(at)
-            for fact in {id(each): each for each in mails}.values():
+            for fact in mails.values():
                 _told(state, fact, {node, header}, message, joined)
 
 
