@@ -3,9 +3,10 @@
     python bench/bridge.py [EVENTS] [RUNS]
 
 Prints, for each run and as median with spread, events a second and CPU microseconds an event (all threads of
-this process: intake, encoding, kafka-python's sender; the broker's own CPU is not in it), once with the
-intake and once for the bridge alone (submit to acknowledgement). Wall time depends on who else uses the
-machine, CPU less so.
+this process: intake, encoding, kafka-python's sender; the broker's own CPU is not in it): of Deliveries with the
+intake; of Deliveries and half as many Sends likewise, without and with what threads want to know of messages sent; and
+of Deliveries for the bridge alone (submit to acknowledgement). Ways take turns, so that a busy machine slows all alike.
+Wall time depends on who else uses the machine, CPU less so.
 """
 
 from __future__ import annotations
@@ -16,22 +17,25 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectors.bridge import Policy, Receipt
 from connectors.bridge.bridge import Bridge
 from connectors.bridge.producer import KafkaBlocks
+from connectors.bridge.rows import sent_rows
 from connectors.embedded import broker, lifeline
 from connectors.kafka import ensure_topics
 from connectors.settings import Kafka
 from pipelines.intake.intake import Intake
 from pipelines.intake.policy import NormalisePolicy
 from pipelines.intake.provenance import Provenance
+from pipelines.mail.policy import MailPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from schemas.events import SesEvent
+    from pipelines.intake.intake import Taken
 
 PARTITIONS = 12
 CHUNK = 256 * 1024
@@ -47,47 +51,66 @@ def main() -> None:
             raise SystemExit("the embedded broker did not start")
         settings = Kafka(brokers=f"{broker.HOST}:{port}", partitions=PARTITIONS, replication=1)
         ensure_topics(settings)
-        data = b"".join(delivery(number) for number in range(events))
-        print(f"{events} events of {len(data) // events} bytes, {PARTITIONS} partitions, {runs} runs")
-        measure("intake + bridge", events, runs, lambda: (taken.events for taken in intake(data)), settings)
-        taken = [taken.events for taken in intake(data)]
+        deliveries = b"".join(event(number, "Delivery") for number in range(events))
+        mixed = b"".join(mixture(events))
+        print(
+            f"{events} events of {len(deliveries) // events} bytes (with Sends {len(mixed) // events}),"
+            f" {PARTITIONS} partitions, {runs} runs"
+        )
+        taken = list(intake(deliveries, threads=False))
         gc.freeze()  # a bridge holds no such list: looking through it is not its cost
-        measure("bridge alone", events, runs, lambda: iter(taken), settings)
+        ways: dict[str, Callable[[], Iterator[Taken]]] = {
+            "intake + bridge": lambda: intake(deliveries, threads=False),
+            "a third of them Sends": lambda: intake(mixed, threads=False),
+            "a third of them Sends, with messages sent": lambda: intake(mixed, threads=True),
+            "bridge alone": lambda: iter(taken),
+        }
+        costs: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for _ in range(runs):
+            for name, batches in ways.items():
+                costs[name].append(measure(name, events, batches, settings))
+        for name, found in costs.items():
+            report(name, found)
     finally:
         process.kill()
         process.communicate()
 
 
-def intake(data: bytes) -> Iterator:
+def intake(data: bytes, *, threads: bool) -> Iterator[Taken]:
     chunks = (data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
     policy = NormalisePolicy(pii_key=b"0123456789abcdef")
+    if threads:
+        policy = replace(policy, outbound=MailPolicy(policy.directory(), pii_key=policy.pii_key))
     return Intake(policy).take_stream(chunks, Provenance("file:///bench", 0, "file"))
 
 
 def measure(
-    name: str, events: int, runs: int, batches: Callable[[], Iterator[list[SesEvent]]], settings: Kafka
-) -> None:
-    rates, costs = [], []
-    for run in range(runs):
-        bridge = Bridge(Policy(PARTITIONS), KafkaBlocks(settings))
-        safe: list[float] = []
-        wall, cpu = time.perf_counter(), time.process_time()
-        receipt = Receipt(lambda safe=safe: safe.append(time.perf_counter()))
-        for batch in batches():
-            bridge.submit(batch, (), receipt)
-        receipt.close()
-        bridge.flush(60)
-        cpu = time.process_time() - cpu
-        counters = bridge.counters
-        bridge.close()
-        if counters.events != events or len(safe) != 1:
-            raise SystemExit(f"{counters} instead of {events} events")
-        rates.append(events / (safe[0] - wall))
-        costs.append(cpu / events * 1e6)
-        print(
-            f"  {name}, run {run + 1}: {rates[-1]:,.0f} events/s, {costs[-1]:.1f} us CPU an event,"
-            f" {counters.blocks} blocks of {counters.bytes / counters.blocks / 1024:.0f} KiB"
-        )
+    name: str, events: int, batches: Callable[[], Iterator[Taken]], settings: Kafka
+) -> tuple[float, float]:
+    """Events a second, and microseconds of processor time an event."""
+    bridge = Bridge(Policy(PARTITIONS), KafkaBlocks(settings))
+    safe: list[float] = []
+    wall, cpu = time.perf_counter(), time.process_time()
+    receipt = Receipt(lambda: safe.append(time.perf_counter()))
+    for taken in batches():
+        bridge.submit(taken.events, (), receipt, sent_rows(taken.outbound))
+    receipt.close()
+    bridge.flush(60)
+    cpu = time.process_time() - cpu
+    counters = bridge.counters
+    bridge.close()
+    if counters.events != events or len(safe) != 1:
+        raise SystemExit(f"{counters} instead of {events} events")
+    rate, cost = events / (safe[0] - wall), cpu / events * 1e6
+    print(
+        f"  {name}: {rate:,.0f} events/s, {cost:.1f} us CPU an event, {counters.rows} messages sent,"
+        f" {counters.blocks} blocks of {counters.bytes / counters.blocks / 1024:.0f} KiB"
+    )
+    return rate, cost
+
+
+def report(name: str, found: list[tuple[float, float]]) -> None:
+    rates, costs = zip(*found, strict=True)
     print(
         f"{name}: median {statistics.median(rates):,.0f} events/s ({min(rates):,.0f} to {max(rates):,.0f}),"
         f" {statistics.median(costs):.1f} us CPU an event ({min(costs):.1f} to {max(costs):.1f}),"
@@ -95,8 +118,15 @@ def measure(
     )
 
 
-def delivery(number: int) -> bytes:
-    """A Delivery event of the usual size, bare, as Firehose would write it."""
+def mixture(events: int) -> Iterator[bytes]:
+    """Of each message a Send, then two Deliveries."""
+    for number in range(events):
+        message, place = divmod(number, 3)
+        yield event(message, "Send" if place == 0 else "Delivery")
+
+
+def event(number: int, kind: str) -> bytes:
+    """A Send or Delivery event of the usual size, bare, as Firehose would write it."""
     sent = f"2026-10-05T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.{number % 1000:03}Z"
     sender = "Shop <news@shop.example>"
     address = f"person{number % 50_000}@mailbox{number % 40}.example"
@@ -139,7 +169,8 @@ def delivery(number: int) -> bytes:
         "smtpResponse": f"250 2.0.0 OK {number} a1b2c3d4e5f6 - gsmtp",
         "reportingMTA": "b232-18.smtp-out.eu-west-1.amazonses.com",
     }
-    return json.dumps({"eventType": "Delivery", "mail": mail, "delivery": received}).encode() + b"\n"
+    about = {"delivery": received} if kind == "Delivery" else {"send": {}}
+    return json.dumps({"eventType": kind, "mail": mail, **about}).encode() + b"\n"
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ _HOURS: Final = 10_000
 _LONGEST: Final = 998
 """Characters of a subject or an id that are kept: those of a line (RFC 5322, 2.1.1)."""
 _WANTED: Final = ("message-id", "subject", "in-reply-to", "references", "from", "reply-to")
-_ABSENT: Final = (b"", b"null")
 _OWN_DOMAIN: Final = ".amazonses.com"
 _PLAIN_ID: Final = re.compile(r"<([^<>\s]{1,998})>")
 _MARKED: Final = re.compile("[:\uff1a[(]")
@@ -64,19 +63,21 @@ class Outbound:
     def of(self, event: SesEvent, mail: Mail) -> OutboundMessage | None:
         """The row of a message, of an event and the `mail` that it was made from; None: this event makes none."""
         kind = event["event_type"]
-        if not event["tagged"] or kind not in ("Send", "Delivery"):
+        if kind not in ("Send", "Delivery") or not event["tagged"]:
             return None
         hour = (event["account"], event["configuration_set"], event["sent_time"] // _HOUR_MS)
-        if kind == "Delivery" and self._told.get(hour, False):
-            return None
-        row = self._row(event, _Said.by(mail))
-        if kind == "Send":
-            if len(self._told) >= _HOURS:
-                self._told.clear()
-            self._told[hour] = self._told.get(hour, True) and row["subject"] != ""
+        told = self._told.get(hour)
+        if kind == "Delivery":
+            return None if told else self._row(event, mail)
+        row = self._row(event, mail)
+        if told is None and len(self._told) >= _HOURS:
+            self._told.clear()
+        if told is not False:
+            self._told[hour] = row["subject"] != ""
         return row
 
-    def _row(self, event: SesEvent, said: _Said) -> OutboundMessage:
+    def _row(self, event: SesEvent, mail: Mail) -> OutboundMessage:
+        said = _Said(mail)
         in_reply_to, references = said.field("in-reply-to"), said.field("references")
         ours = {each.lower() for each in said.addresses()} if in_reply_to or references or self._rules else ()
         subject = said.subject()
@@ -109,32 +110,25 @@ def _base(subject: str) -> str:
 
 
 class _Said:
-    """What the headers of a message say, decoded as far as anybody asks.
+    """What the headers of a message say, decoded as far as anybody asks; of each wanted field the first.
 
     Headers that are missing, cut off (SES keeps 10 KB) or malformed leave empty what they would say.
     """
 
     __slots__ = ("_common", "_fields", "_mail")
 
-    def __init__(self, mail: Mail, fields: dict[str, str]) -> None:
+    def __init__(self, mail: Mail) -> None:
         self._mail = mail
-        self._fields = fields
         self._common: SentHeaders | None = None
-
-    @classmethod
-    def by(cls, mail: Mail) -> _Said:
-        """Of each wanted field the first."""
-        fields: dict[str, str] = {}
-        if bytes(mail.headers) not in _ABSENT:
-            try:
-                rows = HEADERS.decode(mail.headers) or ()
-            except (DecodeError, UnicodeDecodeError):
-                rows = ()
-            for row in rows:
-                name = _wanted(row.name or "")
-                if name and row.value:
-                    fields.setdefault(name, row.value)
-        return cls(mail, fields)
+        self._fields: dict[str, str] = {}
+        try:
+            rows = HEADERS.decode(mail.headers) or ()
+        except (DecodeError, UnicodeDecodeError):
+            rows = ()
+        for row in rows:
+            name = _wanted(row.name)
+            if name and row.value:
+                self._fields.setdefault(name, row.value)
 
     def field(self, name: str) -> str:
         """Of `headers`; empty when there is none."""
@@ -173,18 +167,17 @@ class _Said:
 
     def _commons(self) -> SentHeaders:
         if self._common is None:
-            raw = bytes(self._mail.common_headers)
             try:
-                self._common = (None if raw in _ABSENT else SENT_HEADERS.decode(raw)) or SentHeaders()
+                self._common = SENT_HEADERS.decode(self._mail.common_headers) or SentHeaders()
             except (DecodeError, UnicodeDecodeError):
                 self._common = SentHeaders()
         return self._common
 
 
 @lru_cache(maxsize=1024)
-def _wanted(name: str) -> str:
+def _wanted(name: str | None) -> str:
     """The name of a field in lower case; empty: it is not wanted."""
-    lower = name.strip().lower()
+    lower = name.strip().lower() if name else ""
     return lower if lower in _WANTED else ""
 
 
