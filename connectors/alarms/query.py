@@ -151,6 +151,11 @@ def shown_sql(subject: Subject, factor: str) -> str:
     trials = " + ".join(f"countIf({RULES[name]})" for name in attempts) or _trials(share)
     names = (share.hits, *share.trials, *share.without, *attempts)
     types = sorted({each for name in names for each in TYPES[name]})
+    repeats = (
+        "\n        AND event_id NOT IN (SELECT event_id FROM repeated_reports)"
+        if set(names) & set(OF_REPORTS)
+        else ""
+    )
     provider = _provider_of(subject)
     return f"""SELECT {_shown(factor)} AS value, countIf({RULES[share.hits]}) AS hits, {trials} AS trials,
     hits / trials AS rate
@@ -160,7 +165,7 @@ FROM
         r.reports_complaints AS reports, r.blocked AS blocked
     FROM (SELECT * FROM events AS e WHERE {_of_key(subject)}
         AND event_type IN ({", ".join(map(text, types))})
-        AND sent_time >= '{_utc(subject.since)}' AND sent_time < '{_utc(subject.until)}')
+        AND sent_time >= '{_utc(subject.since)}' AND sent_time < '{_utc(subject.until)}'{repeats})
     LEFT ARRAY JOIN recipients AS r, arrayEnumerate(recipients) AS n
 )
 WHERE {f"provider = {text(provider)}" if provider else "value != ''"}

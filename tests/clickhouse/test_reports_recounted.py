@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from storms import quarrels
 
-from connectors.alarms.query import factors_sql
+from connectors.alarms.query import factors_sql, shown_sql
 from connectors.alarms.subject import HOUR_S, Subject
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
 from connectors.clickhouse.marks import marks_sql
@@ -145,3 +145,28 @@ def test_every_kind_of_counter_of_ses_is_as_if_there_were_no_reports(
     before = client.query(recount_sql() + " ORDER BY 1, 2").result_rows
     landed(client, own + reports)
     assert client.query(recount_sql() + " ORDER BY 1, 2").result_rows == before
+
+
+def test_the_query_shown_to_people_leaves_out_what_only_repeats(client: Client, event: Any, to: Any) -> None:
+    def bounce(number: int, message: str, address: str, origin: str, **fields: Any) -> Row:
+        whom = [to(address=address)]
+        about = {"event_type": "Bounce", "bounce_type": "Permanent", "message_id": message} | fields
+        return dict(event(number, **about, recipients=whom, origin=origin))
+
+    rows = [
+        *(event(n, message_id=f"m{n}") for n in range(5)),
+        bounce(10, "m0", "a", "event"),
+        bounce(11, "m0", "A", "dsn"),
+        bounce(12, "m1", "a", "dsn"),
+        bounce(13, "m1", "a", "dsn", smtp_reply="550"),
+        bounce(14, "m2", "a", "event", bounce_type="Transient", out_of_office=True),
+        bounce(15, "m2", "a", "dsn"),
+        bounce(16, "m3", "a", "event"),
+        bounce(17, "m3", "b", "dsn"),
+    ]
+    landed(client, rows)
+    repeated = client.query("SELECT event_id FROM repeated_reports ORDER BY event_id").result_rows
+    assert [int(row[0], 16) for row in repeated] == [11, 13]
+    start = rows[0]["sent_time"] // 3_600_000 * HOUR_S
+    subject = Subject("campaign", "spring", "hard_bounce_rate", 0.01, start, start + HOUR_S)
+    assert client.query(shown_sql(subject, "provider")).result_rows[0][:3] == ("yahoo", 5, 5)
