@@ -46,7 +46,8 @@ def test_replay_feeds_the_instance_that_runs(cli: Any, up: Up, tree: Path) -> No
     _, data = up
     generation = cli.pids(data)
     line = cli.replay(tree, data)
-    assert line.accepted == int(cli.sql("SELECT count() FROM events", data))
+    events = "(SELECT count() FROM events WHERE origin NOT IN ('dsn', 'arf'))"
+    assert line.accepted == int(cli.sql(f"SELECT {events} + (SELECT count() FROM mails)", data))
     assert cli.pids(data) == generation
 
 
