@@ -179,6 +179,8 @@ class OutboundMessage(TypedDict):
     in_reply_to: list[str]
     references: list[str]
     conversations: list[str]
+    recipients: list[int]
+    """`pipelines.intake.identity.marks` of all to whom it was sent: a report that names anybody else does not count."""
 
 
 class ThreadMember(TypedDict):

@@ -27,6 +27,7 @@ _SENT_SCHEMA: Final[dict[str, Any]] = {
     ),
     **dict.fromkeys(("campaign", "base_subject"), pl.String),
     **dict.fromkeys(("in_reply_to", "references", "conversations"), pl.List(pl.String)),
+    "recipients": pl.List(pl.Int32),
 }
 # Numbers as text: whether ClickHouse quotes those of 64 bits is a setting of the server.
 _SENT: Final = (

@@ -34,6 +34,16 @@ def report_id(event_type: str, message_id: str, origin: str, *details: str) -> b
     return blake2b(_SEPARATOR.join(parts).encode(errors="replace"), digest_size=ID_BYTES).digest()
 
 
+def marks(addresses: Iterable[str]) -> list[int]:
+    """31 bits of each address (as rows have them: hashed, or plain), in order, each once: enough to know it again."""
+    return sorted({_mark(address) for address in addresses})
+
+
+def _mark(address: str) -> int:
+    digest = blake2b(address.lower().encode(errors="replace"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
 def arrival_id(path: str, uri: str, offset: int, position: str) -> int:
     """Signed 64 bits of where exactly this copy was read: the same when it is read there again."""
     place = f"{path}\0{uri}\0{offset}\0{position}".encode(errors="replace")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import DecodeError
 
 from pipelines.intake import addresses
+from pipelines.intake.identity import marks
 from pipelines.mail import ids
 from pipelines.mail.addresses import Pseudonyms
 from pipelines.mail.conversations import conversations_of
@@ -100,7 +101,14 @@ class Outbound:
             "in_reply_to": ids.of_values([in_reply_to], ours) if in_reply_to else _NONE,
             "references": ids.of_values([references], ours) if references else _NONE,
             "conversations": conversations_of(self._rules, ours, self._pseudonyms) if self._rules else _NONE,
+            "recipients": self._recipients(event, said),
         }
+
+    def _recipients(self, event: SesEvent, said: _Said) -> list[int]:
+        """Of the message: a Send names all of them, a Delivery those that it is about."""
+        if event["event_type"] == "Send":
+            return marks(each["address"] for each in event["recipients"])
+        return marks(self._pseudonyms.recipient(each).address for each in said.destination())
 
 
 @lru_cache(maxsize=4096)
@@ -150,6 +158,10 @@ class _Said:
         local, _, domain = found.rpartition("@")
         ours = found == ses_id or (local == ses_id and f".{domain.lower()}".endswith(_OWN_DOMAIN))
         return "" if ours else found
+
+    def destination(self) -> list[str]:
+        """All recipients."""
+        return self._mail.destination or []
 
     def addresses(self) -> list[str]:
         """Bare addresses of recipients, From and Reply-To."""

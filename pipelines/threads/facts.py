@@ -71,6 +71,8 @@ class Fact(msgspec.Struct, gc=False):
     """Event time when it was heard of: the hour since the epoch."""
     firsts: tuple[int, ...]
     """Marks of the blocks that brought it first, to this worker or another; none: not known, so any may have."""
+    recipients: tuple[int, ...] = ()
+    """Of a message sent: marks of their addresses."""
     pending: bytes = b""
     """Feedback about messages that are not known yet; see `Pending`."""
     names: tuple[bytes, ...] = ()
@@ -215,7 +217,8 @@ def of_message(message: OutboundMessage, scope: str, mark: int, hour: int) -> He
     cites, asks = _cited(scope, node, message["in_reply_to"], message["references"], subject)
     named = header_node(scope, ses, header)
     profile = tuple(intern(message[key]) for key in PROFILE)
-    sent = Sent(names.pack(ses), ses, message["sent_time"], subject, named, profile)
+    recipients = tuple(message["recipients"])
+    sent = Sent(names.pack(ses), ses, message["sent_time"], subject, named, profile, recipients)
     fact = _of_ours(sent, mark, hour)
     fact.own = b"".join((_own(node, named, subject), *_talks(scope, message["conversations"])))
     fact.cites = cites
@@ -251,6 +254,7 @@ def _of_ours(sent: Sent, mark: int, hour: int) -> Fact:
         profile=sent.profile,
         hour=hour,
         firsts=(mark,),
+        recipients=sent.recipients,
         rank=0,
     )
 
@@ -304,12 +308,14 @@ def pack(fact: Fact) -> bytes:
             fact.hour,
             fact.firsts,
             fact.pending,
+            fact.recipients,
         )
     )
 
 
+_Numbers = tuple[int, ...]
 _Packed = tuple[
-    int, bytes, str, str, int, str, bool, bytes, bytes, tuple[str, ...], int, tuple[int, ...], bytes
+    int, bytes, str, str, int, str, bool, bytes, bytes, tuple[str, ...], int, _Numbers, bytes, _Numbers
 ]
 
 
@@ -323,7 +329,7 @@ def unpack(value: bytes) -> Fact:
         version, *rest = msgspec.msgpack.decode(value)
         if version != _VERSION:
             raise StateError(f"a thread's message has format {version}, this release reads {_VERSION}")
-        _, member, text, tenant, time, kind, automatic, own, cites, profile, hour, firsts, waits = (
+        _, member, text, tenant, time, kind, automatic, own, cites, profile, hour, firsts, waits, whom = (
             msgspec.convert((version, *rest), type=_Packed)
         )
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
@@ -342,6 +348,7 @@ def unpack(value: bytes) -> Fact:
         profile=tuple(intern(each) for each in profile),
         hour=hour,
         firsts=firsts,
+        recipients=whom,
         pending=waits,
         rank=0 if member[:1] == SENT else NO_RANK,
     )

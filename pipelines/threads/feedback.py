@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.intake.identity import report_id
+from pipelines.intake.identity import marks, report_id
 from schemas.events import ARF, DSN, Recipient, SesEvent
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ _FAILED = ("failed", "")
 def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -> SesEvent | None:
     """The event that a report of a received mail is; None: it is not one that counts.
 
-    A Bounce has to name its recipient, else it cannot be told from the one that SES reports. It counts for the
+    A Bounce has to name somebody to whom the message was sent: else it cannot be told from the one that SES reports,
+    and whoever knows the message's id could make up as many as they like. It counts for the
     campaign, and in the hour, of the message it is about.
 
     Its id holds all that counting looks at. So a report that comes again is the same event, and of two with one id it
@@ -30,7 +31,11 @@ def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -
     """
     kind = feedback["event_type"]
     if kind == "Bounce":
-        if feedback["action"] not in _FAILED or not feedback["address"]:
+        if (
+            feedback["action"] not in _FAILED
+            or not feedback["address"]
+            or not may_be_about(feedback, outbound)
+        ):
             return None
         origin = DSN
         verdict = (feedback["bounce_type"], feedback["bounce_subtype"], str(feedback["blocked"]))
@@ -87,6 +92,18 @@ def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -
         path="",
         arrival_id=int.from_bytes(identity[:8], "big", signed=True),
         future=False,
+    )
+
+
+def may_be_about(feedback: Feedback, outbound: OutboundMessage) -> bool:
+    """Whether a message was sent to whom feedback names: a bounce of anybody else is not about it.
+
+    A complaint need not be of somebody whom the message was sent to, for it counts once a message.
+    """
+    return (
+        feedback["event_type"] != "Bounce"
+        or not feedback["address"]
+        or marks([feedback["address"]])[0] in outbound["recipients"]
     )
 
 

@@ -1,4 +1,4 @@
-"""`Index`: every message sent in the last weeks, some 50 bytes each, by SES's id and by the caller's Message-ID.
+"""`Index`: every message sent in the last weeks, some 60 bytes each, by SES's id and by the caller's Message-ID.
 
 Buckets are of the days in which messages were heard of (event time, see `Threads.hour`), so that an archive replayed
 later stays as long as anything else. A bucket's rows are in many small changelog records, merged by tiers like the ids
@@ -8,7 +8,7 @@ of events (`pipelines.counting.remembered`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _HEADER_LOAD: Final = 0.5
 """Low: of ids that are not shared no more than half as many slots as `ALIKE` are in a row."""
 _GROWTH: Final = 1.2
 _HIGH: Final = np.uint64(32)
+Number = TypeVar("Number", bound=np.generic)
 Place = tuple[int, bool]
 """Of a bucket: day, and whether its messages have Message-IDs of their callers'."""
 
@@ -62,7 +63,9 @@ class Bucket:
 
     __slots__ = (
         "_count",
+        "_ends",
         "_headers",
+        "_marks",
         "_named",
         "_numbers",
         "_ses",
@@ -83,6 +86,9 @@ class Bucket:
         self._times = np.empty(0, dtype=np.int64)
         self._numbers = np.empty(0, dtype=np.uint32)
         self._headers = np.empty((0, 2), dtype=np.uint64) if headed else None
+        self._marks = np.empty(0, dtype=np.uint32)
+        """Of recipients of all rows, each row's up to its `_ends`."""
+        self._ends = np.empty(0, dtype=np.uint32)
         self._slots = Slots(_SES_LOAD)
         self._named = Slots(_HEADER_LOAD, ALIKE)
         self.known: list[Profile] = []
@@ -99,7 +105,10 @@ class Bucket:
     @property
     def nbytes(self) -> int:
         """Bytes held by its columns and tables."""
-        columns = (self._ses, self._subjects, self._times, self._numbers, self._headers)
+        columns = (
+            *(self._ses, self._subjects, self._times, self._numbers),
+            *(self._headers, self._marks, self._ends),
+        )
         return (
             sum(each.nbytes for each in columns if each is not None) + self._slots.nbytes + self._named.nbytes
         )
@@ -129,6 +138,7 @@ class Bucket:
         self._times[start:stop] = rows.times
         translated = np.array([self._number(each) for each in rows.known], dtype=np.uint32)
         self._numbers[start:stop] = translated[rows.profiles] if len(rows) else 0
+        self._add_recipients(start, stop, rows)
         self.texts |= rows.texts
         self._count = stop
         added = np.arange(start, stop)
@@ -139,9 +149,22 @@ class Bucket:
             self._named.add(rows.headers[:, 0], added, lambda at: headers[at, 0])
         return start, stop
 
+    def _add_recipients(self, start: int, stop: int, rows: Rows) -> None:
+        first = self._end(start)
+        last = first + rows.marks.size
+        if last > self._marks.size:
+            self._marks = _moved(self._marks, first, int(last * _GROWTH) + 16)
+        self._marks[first:last] = rows.marks
+        self._ends[start:stop] = first + np.cumsum(rows.counts, dtype=np.int64)
+
+    def _end(self, row: int) -> int:
+        """Where the recipients of the rows before one end."""
+        return int(self._ends[row - 1]) if row else 0
+
     def rows(self, start: int, stop: int) -> Rows:
         """Some of its rows."""
         cut = slice(start, stop)
+        first = self._end(start)
         return Rows(
             self._ses[cut],
             self._subjects[cut],
@@ -150,6 +173,8 @@ class Bucket:
             self.known,
             None if self._headers is None else self._headers[cut],
             self.texts,
+            np.diff(self._ends[cut], prepend=first).astype(np.uint8),
+            self._marks[first : self._end(stop)],
         )
 
     def sent(self, row: int) -> Sent:
@@ -162,6 +187,7 @@ class Bucket:
             self._subjects[row].tobytes(),
             b"" if self._headers is None else self._headers[row].tobytes(),
             self.known[int(self._numbers[row])],
+            tuple(self._marks[self._end(row) : self._end(row + 1)].tolist()),
         )
 
     def note(self, name: bytes, tier: int, start: int, stop: int) -> None:
@@ -174,6 +200,7 @@ class Bucket:
         """Give back room of columns: few rows will follow."""
         if self._times.size > self._count:
             self._resize(self._count)
+            self._marks = self._marks[: self._end(self._count)].copy()
 
     def _number(self, profile: Profile) -> int:
         number = self.profiled.get(profile)
@@ -187,17 +214,12 @@ class Bucket:
             self._resize(int(size * _GROWTH) + 16)
 
     def _resize(self, size: int) -> None:
-        keep = slice(0, self._count)
-
-        def moved(column: NDArray[np.generic]) -> NDArray[np.generic]:
-            new = np.empty((size, *column.shape[1:]), dtype=column.dtype)
-            new[keep] = column[keep]
-            return new
-
-        self._ses, self._subjects = moved(self._ses), moved(self._subjects)  # type: ignore[assignment]
-        self._times, self._numbers = moved(self._times), moved(self._numbers)  # type: ignore[assignment]
+        count = self._count
+        self._ses, self._subjects = _moved(self._ses, count, size), _moved(self._subjects, count, size)
+        self._times, self._numbers = _moved(self._times, count, size), _moved(self._numbers, count, size)
+        self._ends = _moved(self._ends, count, size)
         if self._headers is not None:
-            self._headers = moved(self._headers)  # type: ignore[assignment]
+            self._headers = _moved(self._headers, count, size)
 
 
 @dataclass(slots=True)
@@ -303,6 +325,13 @@ class Index:
         for place in [place for place in self.buckets if place[0] < before]:
             for name in self.buckets.pop(place).names:
                 yield place, name
+
+
+def _moved(column: NDArray[Number], count: int, size: int) -> NDArray[Number]:
+    """A column with other room, and what it held."""
+    new = np.empty((size, *column.shape[1:]), dtype=column.dtype)
+    new[:count] = column[:count]
+    return new
 
 
 def _adjacent(part: list[_Small]) -> Iterator[list[_Small]]:

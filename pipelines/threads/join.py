@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.threads import facts as make
 from pipelines.threads import names
 from pipelines.threads import sent as columnar
+from pipelines.threads.feedback import may_be_about
 from pipelines.threads.graph import Graph
 from pipelines.threads.index import DAY_HOURS, Index, Place
 from pipelines.threads.rows import Sent
@@ -260,7 +261,9 @@ def _tell_feedback(
     """Feedback of a mail: told if its message is known, else it waits."""
     waits: list[tuple[Feedback, list[Ask]]] = []
     for feedback, asks in heard.about:
-        message = next((each for ask in asks if (each := _known(state, heard.scope, ask, sent))), None)
+        message = next(
+            (each for ask in asks if (each := _known(state, heard.scope, ask, sent, feedback))), None
+        )
         if message is not None and heard.mail is not None:
             joined.told.append(Told(heard.mail, feedback, message))
         elif asks:
@@ -269,15 +272,18 @@ def _tell_feedback(
         heard.fact.pending = make.pend(heard, waits)
 
 
-def _known(state: Threads, scope: str, ask: Ask, sent: dict[Ask, list[Sent]]) -> OutboundMessage | None:
-    """The message that is asked for: of several, which a caller's Message-ID may name, the earliest."""
-    found = [each.message() for each in sent.get(ask, ()) if state.scope(each.tenant) == scope]
-    found += [_message(fact) for fact in state.graph.ours.of(ask.node)]
+def _known(
+    state: Threads, scope: str, ask: Ask, sent: dict[Ask, list[Sent]], feedback: Feedback
+) -> OutboundMessage | None:
+    """The message that feedback is about: of several, which a caller's Message-ID may name, the earliest."""
+    known = [each.message() for each in sent.get(ask, ()) if state.scope(each.tenant) == scope]
+    known += [_message(fact) for fact in state.graph.ours.of(ask.node)]
+    found = [each for each in known if may_be_about(feedback, each)]
     return min(found, key=lambda each: (each["sent_time"], each["message_id"]), default=None)
 
 
 def _message(fact: Fact) -> OutboundMessage:
-    return Sent(fact.member[1:], fact.text, fact.time, b"", b"", fact.profile).message()
+    return Sent(fact.member[1:], fact.text, fact.time, b"", b"", fact.profile, fact.recipients).message()
 
 
 def _awaited(state: Threads, column: Any, joined: Joined) -> None:
@@ -297,11 +303,13 @@ def _told(state: Threads, fact: Fact, nodes: set[bytes], message: OutboundMessag
     mail = make.waiting_mail(waits)
     left: list[int] = []
     for at, wanted in enumerate(waits.nodes):
-        if nodes.isdisjoint(wanted):
+        feedback: Any = waits.feedback[at]
+        if nodes.isdisjoint(wanted) or not may_be_about(feedback, message):
             left.append(at)
         else:
-            feedback: Any = waits.feedback[at]
             joined.told.append(Told(mail, feedback, message))
+    if len(left) == len(waits.nodes):
+        return
     state.graph.stop_waiting(fact)
     fact.pending = make.left(waits, left)
     if fact.pending:

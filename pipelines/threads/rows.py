@@ -10,6 +10,8 @@
 | 8 a row | times sent (ms) |
 | 4 a row | numbers of profiles |
 | 16 a row | nodes of callers' Message-IDs, where there are |
+| 1 a row | numbers of recipients, 255 at the most |
+| 4 a recipient | their marks |
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ PROFILE: Final = (
     "feedback_c",
     "campaign",
 )
+MOST_RECIPIENTS: Final = 255
+"""Of a message that are remembered; SES takes 50."""
 _TENANT: Final = PROFILE.index("tenant")
 _VERSION: Final = 1
 _NONE: Final = np.empty(0)
@@ -59,6 +63,8 @@ class Sent:
     header: bytes
     """Node of the caller's Message-ID; empty: it has none."""
     profile: Profile
+    recipients: tuple[int, ...]
+    """Marks of addresses: see `pipelines.intake.identity.marks`."""
 
     @property
     def tenant(self) -> str:
@@ -77,6 +83,7 @@ class Sent:
             "in_reply_to": [],
             "references": [],
             "conversations": [],
+            "recipients": list(self.recipients),
         }
 
 
@@ -95,12 +102,16 @@ class Rows:
     """(n, 2): nodes of callers' Message-IDs; None: none of them has one."""
     texts: dict[bytes, str]
     """SES's ids that do not pack, by what stands for them."""
+    counts: NDArray[np.uint8]
+    """Of recipients."""
+    marks: NDArray[np.uint32]
+    """Of all recipients, row by row."""
 
     def __len__(self) -> int:
         """Number of rows."""
         return int(self.times.size)
 
-    def take(self, chosen: NDArray[Any]) -> Rows:
+    def take(self, chosen: NDArray[np.bool_]) -> Rows:
         """Some of the rows."""
         return Rows(
             self.ses[chosen],
@@ -110,6 +121,8 @@ class Rows:
             self.known,
             None if self.headers is None else self.headers[chosen],
             self.texts,
+            self.counts[chosen],
+            self.marks[np.repeat(chosen, self.counts)],
         )
 
     def headed(self, *, kept: bool) -> Rows:
@@ -135,6 +148,8 @@ class Rows:
                 self.times.astype("<i8", copy=False).tobytes(),
                 profiles.astype("<u4").tobytes(),
                 b"" if self.headers is None else self.headers.astype("<u8", copy=False).tobytes(),
+                self.counts.tobytes(),
+                self.marks.astype("<u4", copy=False).tobytes(),
             )
         )
 
@@ -160,10 +175,12 @@ def unpacked(value: bytes) -> tuple[int, Rows]:
             )
             columns.append(column)
             at += column.nbytes
+        counts = np.frombuffer(value, dtype=np.uint8, count=count, offset=at)
+        marks = np.frombuffer(value, dtype="<u4", count=int(counts.sum()), offset=at + count)
     except (struct.error, ValueError, msgspec.MsgspecError) as error:
         raise StateError(f"what is remembered of messages sent is damaged: {error}") from error
     ses, subjects, times, profiles, headers = columns
     if profiles.size and int(profiles.max()) >= len(known):
         raise StateError("a message sent has no profile")
     shaped = headers.reshape(-1, 2) if headed else None
-    return tier, Rows(ses.reshape(-1, 7), subjects, times, profiles, known, shaped, texts)
+    return tier, Rows(ses.reshape(-1, 7), subjects, times, profiles, known, shaped, texts, counts, marks)

@@ -13,7 +13,7 @@ import polars as pl
 
 from pipelines.threads import names
 from pipelines.threads.facts import header_node
-from pipelines.threads.rows import PROFILE, Rows
+from pipelines.threads.rows import MOST_RECIPIENTS, PROFILE, Rows
 from schemas.blocks import Block, MalformedBlock, container
 
 if TYPE_CHECKING:
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 RECORD: Final = "outbound_message"
 _LISTS: Final = ("in_reply_to", "references", "conversations")
-COLUMNS: Final = ("message_id", "header_message_id", "sent_time", *PROFILE, "base_subject", *_LISTS)
+COLUMNS: Final = (
+    "message_id",
+    "header_message_id",
+    "sent_time",
+    *PROFILE,
+    "base_subject",
+    *_LISTS,
+    "recipients",
+)
 
 
 def read(block: Block) -> pl.DataFrame:
@@ -96,7 +104,15 @@ class Column:
                 -1, 2
             ),
             {each: ids[at] for at, each in enumerate(self.packed) if not names.is_whole(each)},
+            *self._recipients(),
         )
+
+    def _recipients(self) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+        """How many each has, and the marks of all."""
+        lists = self.frame.get_column("recipients").list.head(MOST_RECIPIENTS)
+        counts = lists.list.len().to_numpy().astype(np.uint8)
+        marks = lists.list.explode(keep_nulls=False, empty_as_null=False)
+        return counts, marks.to_numpy().astype(np.uint32)
 
 
 def columns(frame: pl.DataFrame, scope_of: Callable[[str], str]) -> Column:

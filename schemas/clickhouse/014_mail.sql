@@ -109,6 +109,7 @@ CREATE TABLE IF NOT EXISTS outbound_rows
     in_reply_to        SimpleAggregateFunction(max, Array(String)) CODEC(ZSTD(1)),
     `references`       SimpleAggregateFunction(max, Array(String)) CODEC(ZSTD(1)),
     conversations      SimpleAggregateFunction(max, Array(String)) CODEC(ZSTD(1)),
+    recipients         SimpleAggregateFunction(max, Array(Int32)) CODEC(ZSTD(1)),
     landed             SimpleAggregateFunction(max, DateTime64(3, 'UTC')) DEFAULT now64(3) CODEC(Delta, ZSTD(1)),
     INDEX message_ids message_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX header_message_ids header_message_id TYPE bloom_filter(0.01) GRANULARITY 1

@@ -46,6 +46,7 @@ def outbound(tenant: str, number: int = 0) -> Any:
         "in_reply_to": [],
         "references": [],
         "conversations": [],
+        "recipients": [7],
     }
 
 

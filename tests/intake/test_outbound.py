@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.intake.identity import marks
 from pipelines.intake.intake import Intake
 from pipelines.intake.policy import NormalisePolicy
 from pipelines.intake.provenance import Provenance
@@ -81,6 +82,7 @@ def test_a_send_says_all_that_leads_back_to_a_campaign() -> None:
         "in_reply_to": [],
         "references": [],
         "conversations": [],
+        "recipients": marks(["ann@mail.example"]),
     }
     builder = BlockBuilder(newest("outbound_message"))
     builder.add(found)
@@ -167,6 +169,12 @@ def test_every_row_of_a_message_says_the_same() -> None:
     headers = [*SUBJECT, ("Message-ID", "<1@shop.example>"), ("References", "<a@b>")]
     send, delivery = rows(sent("Send", headers)), rows(sent("Delivery", headers))
     assert send == delivery
+
+
+def test_every_row_of_a_message_has_all_its_recipients() -> None:
+    everybody = ["Ann@Mail.example", "Bob <bob@mail.example>", "ann@mail.example"]
+    (send,), (delivery,) = (rows(sent(kind, destination=everybody)) for kind in ("Send", "Delivery"))
+    assert send["recipients"] == delivery["recipients"] == marks(["ann@mail.example", "bob@mail.example"])
 
 
 def test_without_tags_or_unasked_nothing_is_said() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pipelines.intake.identity import marks
 from schemas.mail import NO_RANK
 
 Row = dict[str, Any]
@@ -23,6 +24,8 @@ SES = (
 CALLERS = ("c1@us.example", "c2@us.example", "c3@us.example")
 THEIRS = ("t1@them.example", "t2@them.example", "t3@them.example", "t4@them.example")
 TALKS = ("case:1", "case:2")
+PEOPLE = tuple(f"p{n}@example.com" for n in range(4))
+"""Whom bounces are of."""
 
 
 def cited(ses: str) -> str:
@@ -73,6 +76,7 @@ def message(number: int, **facts: Any) -> Row:
         "in_reply_to": [],
         "references": [],
         "conversations": [],
+        "recipients": marks(PEOPLE),
     } | facts
 
 
@@ -97,6 +101,7 @@ _feedback = st.one_of(
     st.builds(lambda n, each: about(n, ses_id=each), st.integers(0, 3), st.sampled_from(SES)),
     st.builds(lambda n, each: about(n, message_id=each), st.integers(0, 3), st.sampled_from(IDS)),
 )
+_recipients = st.sampled_from((PEOPLE, PEOPLE[:2], PEOPLE[2:], ())).map(marks)
 _mail = st.fixed_dictionaries(
     _common
     | {
@@ -110,12 +115,17 @@ _message = st.fixed_dictionaries(
     _common
     | {
         "header_message_id": st.sampled_from(("", *CALLERS)),
+        "recipients": _recipients,
         "in_reply_to": st.one_of(st.just([]), _ids),
         "references": st.one_of(st.just([]), _ids),
     }
 )
 _bare = st.fixed_dictionaries(
-    {"header_message_id": st.sampled_from(("", *CALLERS)), "tenant": _common["tenant"]}
+    {
+        "header_message_id": st.sampled_from(("", *CALLERS)),
+        "recipients": _recipients,
+        "tenant": _common["tenant"],
+    }
 )
 
 
@@ -223,6 +233,7 @@ class Oracle:
                 names += [name_of(told["message_id"])] if told["message_id"] else []
                 wanted = {node(self._scope(each), name) for name in names}
                 for ours in self.messages:
-                    if wanted & set(self.own[f"out:{ours['message_id']}"]):
+                    theirs = marks([told["address"]])[0] in ours["recipients"]
+                    if theirs and wanted & set(self.own[f"out:{ours['message_id']}"]):
                         found.add((told["address"], ours["message_id"]))
         return found

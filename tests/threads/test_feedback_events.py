@@ -12,6 +12,7 @@ from pipelines.counting.count import count
 from pipelines.counting.hours import Opening
 from pipelines.counting.reading import Source
 from pipelines.counting.remembered import Remembered
+from pipelines.intake.identity import marks
 from pipelines.threads.feedback import event_of
 from schemas.blocks import decode, encode, open_block
 from schemas.events import SesEvent
@@ -41,6 +42,7 @@ MESSAGE: Any = blank(OutboundMessage) | {
     "feedback_b": "b",
     "feedback_c": "c",
     "campaign": "autumn",
+    "recipients": marks(["5f", "60"]),
 }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from conversations import NOON_MS, SES, Oracle, about, cited, conversations, mail, message
+import pytest
+from conversations import CALLERS, NOON_MS, PEOPLE, SES, Oracle, about, cited, conversations, mail, message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.intake.identity import marks
 from pipelines.threads import members, sent
 from pipelines.threads.join import Received, Threads, expire, join_mails, join_sent
 from schemas.blocks import encode, open_block
@@ -120,6 +122,32 @@ def test_feedback_about_a_message_that_is_not_ours_is_never_told() -> None:
     assert landed.events == set()
     joined(state, landed, [("out", message(1))], rng)
     assert landed.events == {("p1@example.com", SES[1])}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_bounce_of_somebody_the_message_was_not_sent_to_is_never_told(order: int) -> None:
+    state, landed = Threads(apart=False), Landed()
+    several = [f"p{n}@example.com" for n in range(50)]
+    strangers = [about(n, ses_id=SES[0], address=f"s{n}@elsewhere.example") for n in range(400)]
+    theirs = [about(n, ses_id=SES[0]) for n in range(50)]
+    rows = [
+        ("out", message(0, recipients=marks(several))),
+        ("in", mail(1, feedback=strangers)),
+        ("in", mail(2, feedback=theirs)),
+    ]
+    for row in rows[::order]:
+        joined(state, landed, [row], random.Random(1))
+    assert landed.events == {(each, SES[0]) for each in several}
+
+
+def test_a_bounce_is_of_the_message_to_its_recipient_where_several_have_one_message_id() -> None:
+    state, landed, header = Threads(apart=False), Landed(), CALLERS[0]
+    first, second = (message(n, header_message_id=header, recipients=marks([PEOPLE[n]])) for n in (0, 1))
+    bounce = mail(1, feedback=[about(1, message_id=header)])
+    for row in (("out", first), ("in", bounce), ("out", second)):
+        joined(state, landed, [row], random.Random(1))
+    assert landed.events == {(PEOPLE[1], SES[1])}
+    assert not state.graph.waiting
 
 
 def test_a_thread_without_news_is_forgotten_and_a_later_reply_begins_anew() -> None:
