@@ -15,7 +15,8 @@ from connectors.cli.context import directory_of, embedded, is_production, notice
 from connectors.cli.instance import Quiet, held, run_until_stopped, supervise, with_http
 from connectors.cli.known import known
 from connectors.cli.progress import Progress
-from connectors.errors import BrokerError, InstanceError
+from connectors.errors import BrokerError, InstanceError, SourceError
+from connectors.sources.files import STDIN
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="a file, a directory, s3://bucket/prefix, or - for standard input",
+        help="a file, a directory, s3://bucket/prefix; - (where an instance runs, or Kafka is set) is standard input",
     )
     parser.add_argument(
         "--once", action="store_true", help="end when all of it is in ClickHouse (else stay up)"
@@ -72,6 +73,11 @@ def replay(settings: Settings, directory: DataDirectory, sources: list[str], *, 
             )
         if through_door(directory):
             return _into_running(directory, settings, sources, tally)
+        if STDIN in sources:
+            # Parts of an instance hear from their supervisor there.
+            raise SourceError(
+                "standard input is read into an instance that runs: start `ses-streams up` first, or replay a file"
+            )
         return _of_our_own(directory, settings, sources, tally, once=once)
 
 

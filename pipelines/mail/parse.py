@@ -83,7 +83,7 @@ def parse(raw: bytes | mmap.mmap, limits: Limits) -> ParsedMail:
     `too_many_parts`, `nested_too_deep`, `too_many_headers`, `too_many_header_bytes`).
     """
     if len(raw) > limits.size:
-        raise MailRefused("too_large", f"It has {len(raw)} bytes; {limits.size} are read at the most.")
+        raise MailRefused("too_large", f"It has more than the {limits.size} bytes that are read at the most.")
     data = raw if isinstance(raw, bytes) else bytes(raw)
     start = leading(data)
     if start == len(data):

@@ -135,6 +135,12 @@ def test_a_source_that_is_none(capsys: pytest.CaptureFixture[str], source: str) 
     assert source in sentence
 
 
+def test_standard_input_without_an_instance(capsys: pytest.CaptureFixture[str]) -> None:
+    code, sentence = fails(capsys, "replay", "--once", "-")
+    assert code == 3
+    assert "start `ses-streams up`" in sentence
+
+
 def test_a_simulation_into_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code, sentence = fails(capsys, "simulate", "--out", "file")
