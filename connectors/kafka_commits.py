@@ -1,4 +1,4 @@
-"""`Commits`, `throttle`, `Rebalances` and `consumer_options`: what our plain consumers have in common.
+"""`Commits`, `subscribe`, `throttle`, `Rebalances` and `consumer_options`: what our plain consumers have in common.
 
 Each polls in one thread, gathers, works in another, and commits once the work is safe. Offsets are *owed* from then
 until Kafka has taken them.
@@ -16,7 +16,7 @@ from kafka import errors as kafka_errors
 from connectors.kafka import client_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kafka import TopicPartition
 
@@ -28,6 +28,8 @@ _SESSION_MS: Final = 10_000
 _SHORTEST_SESSION_MS: Final = 2000
 _COMMIT_MS: Final = 5000
 _PAY_AGAIN_S: Final = 1.0
+_KNOWN_S: Final = 5.0
+_KNOWN_AGAIN_S: Final = 0.1
 _GONE_ON: Final = (
     kafka_errors.CommitFailedError,
     kafka_errors.RebalanceInProgressError,
@@ -122,6 +124,19 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         """For kafka-python."""
         self._assigned()
+
+
+def subscribe(consumer: Any, names: Sequence[str], listener: Rebalances) -> None:
+    """Join the group of a consumer, to read some topics.
+
+    Not before their metadata are known, if that takes no longer than a few seconds: a member that leads its group and
+    does not know the topics yet assigns none, and where it learns of them while it joins kafka-python (3.0.12) was seen
+    never to join again (as KAFKA-3949 was in Java's), nor to send heart-beats.
+    """
+    deadline = time.monotonic() + _KNOWN_S
+    while not all(consumer.partitions_for_topic(name) for name in names) and time.monotonic() < deadline:
+        time.sleep(_KNOWN_AGAIN_S)
+    consumer.subscribe(list(names), listener=listener)
 
 
 def throttle(consumer: Any, waiting: int, most: int) -> None:

@@ -24,7 +24,7 @@ from connectors.aside import aside, ends_within
 from connectors.bridge.producer import KafkaBlocks
 from connectors.clickhouse.landing import Retry, Stopped
 from connectors.clickhouse.patience import Patience
-from connectors.kafka_commits import Commits, Rebalances, consumer_options, throttle
+from connectors.kafka_commits import Commits, Rebalances, consumer_options, subscribe, throttle
 from pipelines.alarms.transition import decode, encode, explanation_key
 from schemas import topics
 from schemas.alarms import SEVERITIES, Alarm
@@ -157,9 +157,7 @@ class Explainer:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.EVIDENCE_GROUP))
             try:
-                consumer.subscribe(
-                    [topics.ALARMS], listener=Rebalances(consumer, self._rebalanced, self.ready.set)
-                )
+                subscribe(consumer, [topics.ALARMS], Rebalances(consumer, self._rebalanced, self.ready.set))
                 self._look_again = time.monotonic() + self._policy.again_s
                 self._take_left()
                 with closing(KafkaBlocks(self._kafka)) as producer:

@@ -25,7 +25,7 @@ from connectors.clickhouse.landing import Landed, Limits, Retry, Stopped
 from connectors.clickhouse.outlet import Outlet
 from connectors.clickhouse.patience import Patience
 from connectors.clickhouse.requests import Gathered
-from connectors.kafka_commits import Commits, Rebalances, consumer_options, throttle
+from connectors.kafka_commits import Commits, Rebalances, consumer_options, subscribe, throttle
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
 from schemas.counters import OTHER_VALUE
@@ -142,9 +142,7 @@ class Recounter:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.RECOUNT_GROUP) | _OPTIONS)
             try:
-                consumer.subscribe(
-                    [topics.RECOUNTS], listener=Rebalances(consumer, self._rebalanced, self.ready.set)
-                )
+                subscribe(consumer, [topics.RECOUNTS], Rebalances(consumer, self._rebalanced, self.ready.set))
                 with closing(
                     Outlet(KafkaBlocks(self._kafka), self._kafka.partitions, self._framing)
                 ) as outlet:

@@ -21,7 +21,7 @@ from connectors import kafka as kafka_clients
 from connectors.clickhouse.inserts import TARGETS
 from connectors.clickhouse.landing import Arrival, Landed, Lander, Limits, Retry, Stopped, receive
 from connectors.clickhouse.latency import Latencies, event_times
-from connectors.kafka_commits import Commits, Rebalances, consumer_options, throttle
+from connectors.kafka_commits import Commits, Rebalances, consumer_options, subscribe, throttle
 from schemas import topics
 from schemas.blocks import SINGLE_OBJECT, Framing
 
@@ -129,9 +129,7 @@ class Sink:
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.SINK_GROUP))
             inserter = ThreadPoolExecutor(1, thread_name_prefix="clickhouse-insert")
             try:
-                consumer.subscribe(
-                    list(TARGETS), listener=Rebalances(consumer, self._rebalanced, self.ready.set)
-                )
+                subscribe(consumer, tuple(TARGETS), Rebalances(consumer, self._rebalanced, self.ready.set))
                 while not stop.is_set():
                     self._turn(consumer, inserter)
                 self._drain(consumer, inserter)

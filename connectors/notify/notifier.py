@@ -16,7 +16,7 @@ from kafka import KafkaConsumer
 
 from connectors import kafka as kafka_clients
 from connectors.aside import aside
-from connectors.kafka_commits import Commits, Rebalances, consumer_options
+from connectors.kafka_commits import Commits, Rebalances, consumer_options, subscribe
 from connectors.notify.actions import ActionLog
 from connectors.notify.attempts import Policy as DeskPolicy
 from connectors.notify.companions import Company
@@ -176,9 +176,7 @@ class Notifier:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, group))
             try:
-                consumer.subscribe(
-                    [topics.ALARMS], listener=Rebalances(consumer, self._revoked, self._assigned)
-                )
+                subscribe(consumer, [topics.ALARMS], Rebalances(consumer, self._revoked, self._assigned))
                 while not stop.is_set():
                     self._turn(consumer, desk)
                 self._drain(consumer, desk)
