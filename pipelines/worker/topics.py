@@ -15,6 +15,8 @@ from pipelines.worker.errors import BrokerUnreachable, TopicsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_CREATED_MS: Final = 30_000
+"""Kafka creates topics in the background."""
 CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
     "min.cleanable.dirty.ratio": "0.1",
@@ -119,3 +121,4 @@ def _create(admin: KafkaAdminClient, config: WorkerConfig, names: list[str]) -> 
     # Another worker of the group may have been faster.
     with contextlib.suppress(TopicAlreadyExistsError):
         admin.create_topics(fresh)
+    admin.wait_for_topics(names, timeout_ms=_CREATED_MS)
