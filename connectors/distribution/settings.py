@@ -34,7 +34,7 @@ class Distribution(Struct, frozen=True, forbid_unknown_fields=True):
     senders: tuple[str, ...] = ()
     """Who may have mail sent on: addresses, or `*@devices.example.com`. Empty: anybody."""
     authenticated: bool = True
-    """Whether a mail must have passed DMARC; or SPF or DKIM, unless DMARC failed."""
+    """Whether a mail must have passed DMARC; or SPF for the domain of From, where that has no policy."""
     link_h: Annotated[float, Meta(gt=0, le=168)] = 168.0
     """Hours that links hold; AWS makes none that hold longer than 7 days, or than the credentials that sign them."""
     max_age_h: Annotated[float, Meta(gt=0, le=24 * 30)] = 24.0

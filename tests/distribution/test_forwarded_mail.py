@@ -144,7 +144,8 @@ FROM = ("From", "cam7@devices.example")
         ([FROM], {"spf": "", "dmarc": ""}, "not_authenticated"),
         ([FROM], {"spf": "FAIL", "dkim": "GRAY"}, "not_authenticated"),
         ([FROM], {"dmarc": "PASS", "spf": "FAIL"}, ""),
-        ([FROM], {"spf": "", "dkim": "PASS"}, ""),
+        ([FROM], {"spf": "", "dkim": "PASS"}, "not_authenticated"),
+        ([FROM], {"dmarc": "GRAY", "spf": "PASS"}, ""),
     ],
 )
 def test_mail_is_sent_on_for_those_who_may_and_are_who_they_say(
@@ -154,6 +155,27 @@ def test_mail_is_sent_on_for_those_who_may_and_are_who_they_say(
     found = ""
     try:
         check_trust(mail_row(verdicts=verdicts), Headers(tuple(fields)), policy)
+    except Unsuitable as refused:
+        found = refused.cause
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("devices.example", ""),
+        ("Bounces.Devices.example", ""),
+        ("evil.example", "not_authenticated"),
+        ("evildevices.example", "not_authenticated"),
+        ("", "not_authenticated"),
+    ],
+)
+def test_spf_of_another_domain_shows_nothing(domain: str, expected: str) -> None:
+    verdicts = {"dmarc": "GRAY", "spf": "PASS", "dkim": "PASS"}
+    policy = DistributionPolicy("c@us.example", senders=("*@devices.example",))
+    found = ""
+    try:
+        check_trust(mail_row(verdicts=verdicts, envelope_domain=domain), Headers((FROM,)), policy)
     except Unsuitable as refused:
         found = refused.cause
     assert found == expected

@@ -63,7 +63,14 @@ def check_trust(mail: InboundMail, headers: Headers, policy: DistributionPolicy)
 
 
 def _authentic(mail: InboundMail) -> bool:
+    """Whether DMARC passed; or SPF, for the domain that the mail says it is from: that of another shows nothing."""
     verdicts = mail["verdicts"]
-    if verdicts["dmarc"] == "PASS":
-        return True
-    return verdicts["dmarc"] != "FAIL" and "PASS" in (verdicts["spf"], verdicts["dkim"])
+    if verdicts["dmarc"] in ("PASS", "FAIL"):
+        return verdicts["dmarc"] == "PASS"
+    return verdicts["spf"] == "PASS" and _aligned(mail["envelope_domain"], mail["from_domain"])
+
+
+def _aligned(one: str, other: str) -> bool:
+    """Whether domains are the same, or one is below the other (RFC 7489, 3.1: relaxed, without a list of suffixes)."""
+    one, other = one.lower(), other.lower()
+    return bool(one and other) and (one == other or one.endswith(f".{other}") or other.endswith(f".{one}"))
