@@ -98,7 +98,9 @@ def mail_row(**changes: Any) -> InboundMail:
         "virus": "PASS",
         "dmarc_policy": "",
     }
-    return {"kind": "other", "verdicts": verdicts | changes.pop("verdicts", {}), **changes}  # type: ignore[typeddict-item]
+    domains = {"from_domain": "devices.example", "envelope_domain": "devices.example"}
+    said = verdicts | changes.pop("verdicts", {})
+    return {"kind": "other", "verdicts": said, **domains, **changes}  # type: ignore[typeddict-item]
 
 
 @pytest.mark.parametrize(
