@@ -144,11 +144,16 @@ class Desk:
             return
         del self._look[key.name]
         key.forget()
-        current = key.open
+        current, last = key.open, key.top["seq"] if key.top else 0
         for route in self._routes.values():
             told = route.told.get(key.name)
             if told is not None:
-                kept = {number: each for number, each in told.items() if current and number == current.number}
+                # What was told of an incident whose opening has not been read again is kept until it is.
+                kept = {
+                    number: each
+                    for number, each in told.items()
+                    if number > last or (current and number == current.number)
+                }
                 route.told[key.name] = kept
                 if not kept:
                     del route.told[key.name]

@@ -122,10 +122,13 @@ class Key:
             known.take(alarm, now)
 
     def end_of(self, number: int) -> Alarm | None:
-        """The transition that a message about the end of an incident shows; None: nothing is known of the key."""
+        """The transition that a message about the end of an incident shows.
+
+        None: nothing is known of the key, or only what was before the incident opened.
+        """
         incident = self.incidents.get(number)
         shown = incident.latest if incident else self.top
-        if shown is None:
+        if shown is None or shown["seq"] < number:
             return None
         if shown["state"] in _OPEN or shown["incident"] != number:
             # Its own end is not known any more: a later transition of the key took its place.
