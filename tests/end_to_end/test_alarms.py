@@ -71,6 +71,7 @@ def test_a_replay_alarms_as_the_truth_asks(cli: Any, files: tuple[Path, Truth], 
     assert drivers[0]["value"] == "purchased-list"
 
 
+@pytest.mark.chaos
 def test_again_nothing_is_added(cli: Any, files: tuple[Path, Truth], replayed: Path) -> None:
     before = cli.sql(FULL_SQL, replayed)
     cli.replay(files[0], replayed)

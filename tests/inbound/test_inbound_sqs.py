@@ -283,6 +283,7 @@ def test_a_tenant_beyond_its_share_is_given_back_and_comes_again(
     assert source.lobby_numbers.read == {"flood": 20, "few": 5}
 
 
+@pytest.mark.chaos
 @pytest.mark.usefixtures("aws")
 def test_the_flood_of_one_tenant_leaves_the_others_their_turn(  # noqa: PLR0917 - fixtures
     bridge: Bridge, run: Any, kafka: Any, until: Any, inbound: Inbound, local_queue: Any

@@ -192,6 +192,7 @@ def account_reaches(total: int) -> Callable[[list[dict[str, Any]]], bool]:
     return lambda rows: sends(rows).get(("account", "1")) == total
 
 
+@pytest.mark.chaos
 def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_rows(stage: Stage) -> None:
     first, second = range(600), range(300, 1200)
     with stage.worker() as worker:

@@ -23,6 +23,7 @@ def crew(broker: str, tmp_path: Path) -> Iterator[Crew]:
     made.close()
 
 
+@pytest.mark.chaos
 def test_a_second_joins_and_is_killed_while_events_flow(crew: Crew) -> None:
     first = crew.hire()
     with traffic(crew, Random(1)):
