@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bridge import delivery
+from bridge import event
 from kafka import KafkaConsumer, TopicPartition
 from latency import GIVE_UP_S, PER_SECOND, WARM_UP_S, post, running
 
@@ -41,20 +41,20 @@ def bounces(number: int) -> bytes:
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
     records = []
     for at in range(BOUNCES):
-        event = json.loads(delivery(0x40000000 + number * BOUNCES + at))
-        address = event["mail"]["destination"][0]
-        event["mail"]["timestamp"] = now
-        event["mail"]["tags"]["ses:feedback-id-a"] = [f"marker-{number}"]
-        del event["delivery"]
-        event["eventType"] = "Bounce"
-        event["bounce"] = {
+        bounced = json.loads(event(0x40000000 + number * BOUNCES + at, "Delivery"))
+        address = bounced["mail"]["destination"][0]
+        bounced["mail"]["timestamp"] = now
+        bounced["mail"]["tags"]["ses:feedback-id-a"] = [f"marker-{number}"]
+        del bounced["delivery"]
+        bounced["eventType"] = "Bounce"
+        bounced["bounce"] = {
             "feedbackId": f"0102019b-{number}-{at}",
             "bounceType": "Permanent",
             "bounceSubType": "General",
             "bouncedRecipients": [{"emailAddress": address, "action": "failed", "status": "5.1.1"}],
             "timestamp": now,
         }
-        records.append({"data": b64encode(json.dumps(event).encode()).decode()})
+        records.append({"data": b64encode(json.dumps(bounced).encode()).decode()})
     return json.dumps(
         {"requestId": f"m{number}", "timestamp": int(time.time() * 1000), "records": records}
     ).encode()

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bridge import delivery
+from bridge import event
 
 from connectors.clickhouse import door
 
@@ -38,7 +38,8 @@ def body(first: int, events: int) -> bytes:
     """A request of Firehose; `first` is the number of its first event."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()).encode()
     lines = (
-        re.sub(rb"2026-10-05T[\d:.]+Z", now, delivery(number)) for number in range(first, first + events)
+        re.sub(rb"2026-10-05T[\d:.]+Z", now, event(number, "Delivery"))
+        for number in range(first, first + events)
     )
     records = [{"data": base64.b64encode(line).decode()} for line in lines]
     return json.dumps(
@@ -57,7 +58,7 @@ def post(url: str, first: int, events: int, due: float) -> float:
 
 def visible(instance: dict[str, Any], number: int, due: float) -> float:
     """Seconds from when the event was due to when a query found it."""
-    message_id = json.loads(delivery(number))["mail"]["messageId"]
+    message_id = json.loads(event(number, "Delivery"))["mail"]["messageId"]
     query = f"SELECT count() FROM events WHERE message_id = '{message_id}'"
     while time.monotonic() - due < GIVE_UP_S:
         if int(b"".join(door.query(instance["door"], instance["token"], query))):
