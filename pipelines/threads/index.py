@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.threads import names
 from pipelines.threads.rows import Profile, Rows, Sent
-from pipelines.threads.slots import Numbers, Slots
+from pipelines.threads.slots import Numbers, Slots, mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,6 @@ _SES_LOAD: Final = 0.8
 _HEADER_LOAD: Final = 0.5
 """Low: of ids that are not shared no more than half as many slots as `ALIKE` are in a row."""
 _GROWTH: Final = 1.2
-_HIGH: Final = np.uint64(32)
 Number = TypeVar("Number", bound=np.generic)
 Place = tuple[int, bool]
 """Of a bucket: day, and whether its messages have Message-IDs of their callers'."""
@@ -116,7 +115,7 @@ class Bucket:
     def find(self, wanted: NDArray[np.uint32]) -> tuple[Numbers, Numbers]:
         """Of packed ids (n, 7): aligned numbers of those that are here, and of their rows."""
         return self._slots.find(
-            _hash(wanted), lambda asked, rows: (self._ses[rows] == wanted[asked]).all(axis=1), every=False
+            mixed(wanted), lambda asked, rows: (self._ses[rows] == wanted[asked]).all(axis=1), every=False
         )
 
     def find_headers(self, wanted: NDArray[np.uint64]) -> tuple[Numbers, Numbers]:
@@ -142,7 +141,7 @@ class Bucket:
         self.texts |= rows.texts
         self._count = stop
         added = np.arange(start, stop)
-        self._slots.add(_hash(rows.ses), added, lambda at: _hash(self._ses[at]))
+        self._slots.add(mixed(rows.ses), added, lambda at: mixed(self._ses[at]))
         headers = self._headers
         if headers is not None and rows.headers is not None:
             headers[start:stop] = rows.headers
@@ -349,9 +348,3 @@ def _adjacent(part: list[_Small]) -> Iterator[list[_Small]]:
 
 def _matrix(packed: Sequence[bytes]) -> NDArray[np.uint32]:
     return np.frombuffer(b"".join(packed), dtype=np.uint32).reshape(-1, 7)
-
-
-def _hash(ses: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """Bytes 12 to 19: of the random part of an id."""
-    high: NDArray[np.uint64] = ses[:, 3].astype(np.uint64) << _HIGH
-    return high | ses[:, 4]

@@ -23,6 +23,15 @@ _HIGH: Final = np.uint64(32)
 _MIX: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
+def mixed(words: NDArray[np.uint32]) -> Hashes:
+    """Hashes of rows of words (n, width); every word counts, for ids may be alike in any part of them."""
+    hashes = np.zeros(len(words), dtype=np.uint64)
+    for column in words.T:
+        hashes = (hashes ^ column) * _MIX
+        hashes ^= hashes >> _HIGH
+    return hashes
+
+
 class Slots:
     """Rows by hash; several rows may have one hash.
 
