@@ -53,6 +53,18 @@ class _Refusal:
         return refuse
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """moto's server, an AWS on this machine: its URL. Those of one process share what they hold."""
+    from moto.server import ThreadedMotoServer
+
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
 @pytest.fixture(autouse=True)
 def _sockets_only_where_marked(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

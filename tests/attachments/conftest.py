@@ -25,35 +25,24 @@ BUCKET: Final = "attachments"
 DAYS: Final = 90
 
 
-@pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def aws(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An AWS with a versioned bucket, and credentials for it. Its region is not that of the environment."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": moto,
+        "AWS_ENDPOINT_URL": server,
     }.items():
         monkeypatch.setenv(name, value)
     urllib.request.urlopen(
-        urllib.request.Request(f"{moto}/moto-api/reset", method="POST"), timeout=60
+        urllib.request.Request(f"{server}/moto-api/reset", method="POST"), timeout=60
     ).close()
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     s3.close()
-    return moto
+    return server
 
 
 @pytest.fixture

@@ -22,17 +22,6 @@ TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
 ADDRESSES = {"sender": "SES Streams <alarms@example.com>", "to": ("on-call@example.org", "two@example.org")}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {

@@ -18,7 +18,6 @@ from connectors.aws import Access
 from pipelines.mail.outcome import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.embedded
@@ -173,25 +172,18 @@ def test_of_an_embedded_instance_it_is_a_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    # Servers of one process share what they hold.
-    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"), timeout=60).close()
+def aws(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    reset = urllib.request.Request(f"{server}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset, timeout=60).close()
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": server,
         "SES_STREAMS_INBOUND__ATTACHMENTS": "s3://attachments/mail",
     }.items():
         monkeypatch.setenv(name, value)
-    yield url
-    server.stop()
+    return server
 
 
 def test_in_s3_it_is_a_link_that_expires(tmp_path: Path, aws: str, said_by: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -15,9 +15,6 @@ import connectors.cli.wiring  # noqa: F401 - urllib3 opens a socket when it is f
 from connectors.distribution.aws import SesSender, SnsFallback, StoredMails
 from connectors.notify.page import NotDelivered
 from pipelines.mail.distribution.policy import Unsuitable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.embedded
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "eu-west-1"}
@@ -93,34 +90,23 @@ def test_ses_refuses_what_it_would_refuse(ses: Any, world: Any) -> None:
             assert failed.value.for_good
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 def message(links: int = 1) -> dict[str, Any]:
     link = {"name": "hall.jpg", "url": "https://x.example/" + "y" * 9000}
     return {"reason": "no_recipients", "outcome": "fallback", "refused": [], "links": [link] * links}
 
 
 @pytest.mark.parametrize("name", ["undistributed", "undistributed.fifo"])
-def test_the_fallback_topic_gets_json_that_fits(moto: str, world: Any, name: str) -> None:
+def test_the_fallback_topic_gets_json_that_fits(server: str, world: Any, name: str) -> None:
     urllib.request.urlopen(
-        urllib.request.Request(f"{moto}/moto-api/reset", method="POST"), timeout=60
+        urllib.request.Request(f"{server}/moto-api/reset", method="POST"), timeout=60
     ).close()
     fifo = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
-    sns = boto3.client("sns", endpoint_url=moto)
+    sns = boto3.client("sns", endpoint_url=server)
     topic = sns.create_topic(Name=name, Attributes=fifo)["TopicArn"]
-    with closing(SnsFallback(replace(world.settings, fallback_topic=topic, endpoint_url=moto))) as fallback:
+    with closing(SnsFallback(replace(world.settings, fallback_topic=topic, endpoint_url=server))) as fallback:
         assert fallback.tell(b"\1" * 16, message())
         assert fallback.tell(b"\1" * 16, message(links=50))
-    with urllib.request.urlopen(f"{moto}/moto-api/data.json", timeout=60) as answer:
+    with urllib.request.urlopen(f"{server}/moto-api/data.json", timeout=60) as answer:
         [told] = json.load(answer)["sns"]["Topic"]
     texts = [json.loads(each[1]) for each in told["sent_notifications"]]
     assert [(len(each["links"]), each.get("links_left_out")) for each in texts] == [(1, None), (0, 50)]
@@ -132,20 +118,20 @@ def test_without_a_fallback_topic_nobody_is_told(world: Any) -> None:
         assert fallback.tell(b"\1" * 16, message()) == ""
 
 
-def test_a_fallback_topic_that_is_gone_is_so_for_good(moto: str, world: Any) -> None:
+def test_a_fallback_topic_that_is_gone_is_so_for_good(server: str, world: Any) -> None:
     with (
-        closing(SnsFallback(replace(world.settings, endpoint_url=moto))) as fallback,
+        closing(SnsFallback(replace(world.settings, endpoint_url=server))) as fallback,
         pytest.raises(NotDelivered) as failed,
     ):
         fallback.tell(b"\1" * 16, message())
     assert failed.value.for_good
 
 
-def test_mails_are_read_from_s3_to_a_limit(moto: str, world: Any) -> None:
-    s3 = boto3.client("s3", endpoint_url=moto)
+def test_mails_are_read_from_s3_to_a_limit(server: str, world: Any) -> None:
+    s3 = boto3.client("s3", endpoint_url=server)
     s3.create_bucket(Bucket="stored", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_object(Bucket="stored", Key="in/a b", Body=b"x" * 1000)
-    settings = replace(world.settings, endpoint_url=moto)
+    settings = replace(world.settings, endpoint_url=server)
     with closing(StoredMails(settings, 1000)) as mails:
         assert mails.read("s3://stored/in/a b") == b"x" * 1000
         for uri in ("s3://stored/none", "s3://no-such-bucket/a", "file:///etc/passwd", ""):

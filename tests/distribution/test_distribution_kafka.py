@@ -40,29 +40,20 @@ REGION: Final = "eu-west-1"
 ENDS = ["sent", "unknown", "unknown"]
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
 @pytest.fixture
-def settings(kafka: Kafka, aws: str, ses: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(kafka: Kafka, server: str, ses: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Of a Kafka and an AWS of this machine, with buckets, a topic and a queue that hears it."""
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ENDPOINT_URL": aws,
+        "AWS_ENDPOINT_URL": server,
         "AWS_ENDPOINT_URL_SESV2": ses.url,
     }.items():
         monkeypatch.setenv(name, value)
-    urllib.request.urlopen(urllib.request.Request(f"{aws}/moto-api/reset", method="POST"), timeout=60).close()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{server}/moto-api/reset", method="POST"), timeout=60
+    ).close()
     s3, sns, sqs = boto3.client("s3"), boto3.client("sns"), boto3.client("sqs")
     for bucket in ("mails", "attachments"):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})

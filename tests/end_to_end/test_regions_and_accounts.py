@@ -25,18 +25,6 @@ ROLE = f"arn:aws:iam::{THEIRS}:role/ses-events-reader"
 EAST, WEST = "us-east-1", "eu-west-1"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """moto's server: AWS with any number of regions and accounts."""
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
 class Sender:
     """A topic with a queue behind it in one region of one account, as a sender sets it up there."""
 

@@ -33,17 +33,6 @@ TOPIC = f"arn:aws:sns:{REGION}:111122223333:received"
 SES_ID = "o3vrnil0e2ic28trm7dfhrc2v0clambda4nb0001"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
 class Aws:
     """A queue and a bucket of their own."""
 

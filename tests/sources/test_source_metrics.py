@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -28,21 +29,14 @@ OF_TENANTS = {"bridge_mails_read", "bridge_mails_waiting", "bridge_mails_put_off
 
 
 @pytest.fixture
-def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, SqsQueue]]:
+def queue(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, SqsQueue]]:
     """A client and the settings of an empty queue."""
-    from moto.server import ThreadedMotoServer
-
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    server = f"http://{host}:{port}"
     client = boto3.client("sqs", region_name=REGION, endpoint_url=server)
-    url = client.create_queue(QueueName="metrics")["QueueUrl"]
+    url = client.create_queue(QueueName=f"metrics-{time.time_ns()}")["QueueUrl"]
     yield client, SqsQueue(url=url, region=REGION, endpoint_url=server, visibility_s=30)
     client.close()
-    moto.stop()
 
 
 def scrape(address: str) -> dict[str, float]:

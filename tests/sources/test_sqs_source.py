@@ -16,23 +16,11 @@ from connectors.sources.sqs import SqsSource, region_of
 from schemas import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.embedded
 
 REGION = "eu-west-1"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """moto's server: an AWS with SQS, SNS, S3 and STS."""
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -15,25 +15,10 @@ from connectors.watch.pipeline import Measured, levels
 from connectors.watch.queues import Depth, Queue
 from pipelines.alarms.rules import defaults
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.embedded
 
 REGION = "eu-west-1"
 NOW = int(time.time() * 1000)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """moto's server: an AWS with SQS and CloudWatch."""
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
 
 
 @pytest.fixture
