@@ -125,5 +125,51 @@ class SesEvent(TypedDict):
     """Its `sent_time` or `event_time` was ahead of the clock by more than `FUTURE_MS` when it was taken."""
 
 
+BLANK: Final = SesEvent(
+    event_id=b"",
+    event_type="",
+    original_type="",
+    event_time=0,
+    sent_time=0,
+    message_id="",
+    account="",
+    region="",
+    configuration_set="",
+    tenant="",
+    from_domain="",
+    feedback_a="",
+    feedback_b="",
+    feedback_c="",
+    campaign="",
+    recipients=[],
+    bounce_type="",
+    bounce_subtype="",
+    complaint_type="",
+    complaint_subtype="",
+    delay_type="",
+    feedback_id="",
+    smtp_reply="",
+    reporting_mta="",
+    remote_mta_ip="",
+    outgoing_ip="",
+    processing_millis=0,
+    ip_address="",
+    user_agent="",
+    link="",
+    reason="",
+    template="",
+    contact_list="",
+    machine_open=False,
+    out_of_office=False,
+    unsubscribed=False,
+    tags=[],
+    tagged=False,
+    origin="event",
+    path="",
+    arrival_id=0,
+    future=False,
+)
+"""An event of which nothing is known: to be copied, and filled."""
+
 UNTAGGED_DIMENSIONS: Final = ("account", "region", "from_domain", "provider")
 """Dimensions that do not depend on `mail.tags`."""

@@ -19,7 +19,7 @@ from pipelines.intake.identity import arrival_id, event_id
 from pipelines.intake.machine_opens import is_machine_open
 from pipelines.intake.smtp_signals import is_reputation_signal
 from pipelines.intake.timestamps import END, TimestampParser
-from schemas.events import OTHER, Recipient, SesEvent, Tag
+from schemas.events import BLANK, OTHER, Recipient, SesEvent, Tag
 from schemas.rows import Constant
 from schemas.ses import COMMON_HEADERS, HEADERS, TAGS
 
@@ -43,51 +43,6 @@ _FEEDBACK_ID: Final = re.compile(rb'"feedback-id"', re.IGNORECASE)
 """Told from the undecoded headers: hardly a message has this one."""
 _NOWHERE: Final = ("", "")
 _ABSENT: Final = (b"", b"null")
-
-_BLANK: Final = SesEvent(
-    event_id=b"",
-    event_type="",
-    original_type="",
-    event_time=0,
-    sent_time=0,
-    message_id="",
-    account="",
-    region="",
-    configuration_set="",
-    tenant="",
-    from_domain="",
-    feedback_a="",
-    feedback_b="",
-    feedback_c="",
-    campaign="",
-    recipients=[],
-    bounce_type="",
-    bounce_subtype="",
-    complaint_type="",
-    complaint_subtype="",
-    delay_type="",
-    feedback_id="",
-    smtp_reply="",
-    reporting_mta="",
-    remote_mta_ip="",
-    outgoing_ip="",
-    processing_millis=0,
-    ip_address="",
-    user_agent="",
-    link="",
-    reason="",
-    template="",
-    contact_list="",
-    machine_open=False,
-    out_of_office=False,
-    unsubscribed=False,
-    tags=[],
-    tagged=False,
-    origin="event",
-    path="",
-    arrival_id=0,
-    future=False,
-)
 
 
 class _Known(Struct, gc=False):
@@ -148,7 +103,7 @@ class Normaliser:
         if sent is None:
             detail = f"mail.timestamp is {mail.timestamp!r:.60}: not a time between 1990 and 2199."
             return Rejection("normalise", "invalid_timestamp", detail, found.raw)
-        event = _BLANK.copy()
+        event = BLANK.copy()
         word = payload.event_type or payload.notification_type or ""
         reader = READERS.get(word)
         about = reader(payload, event) if reader else unknown(found.raw)

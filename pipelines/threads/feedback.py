@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.intake.identity import marks, report_id
-from schemas.events import ARF, DSN, Recipient, SesEvent
+from schemas.events import ARF, BLANK, DSN, Recipient, SesEvent
 
 if TYPE_CHECKING:
     from schemas.mail import Feedback, InboundMail, OutboundMessage
@@ -48,51 +48,35 @@ def event_of(mail: InboundMail, feedback: Feedback, outbound: OutboundMessage) -
     recipients = _recipients(feedback)
     whom = (feedback["address"], feedback["provider"])
     identity = report_id(kind, message_id, origin, *whom, *verdict)
-    return SesEvent(
-        event_id=identity,
-        event_type=kind,
-        original_type="",
-        event_time=_time(feedback["time"], sent, mail["received_time"]),
-        sent_time=sent,
-        message_id=message_id,
-        account=outbound["account"],
-        region=outbound["region"],
-        configuration_set=outbound["configuration_set"],
-        tenant=outbound["tenant"],
-        from_domain=outbound["from_domain"],
-        feedback_a=outbound["feedback_a"],
-        feedback_b=outbound["feedback_b"],
-        feedback_c=outbound["feedback_c"],
-        campaign=outbound["campaign"],
-        recipients=recipients,
-        bounce_type=feedback["bounce_type"],
-        bounce_subtype=feedback["bounce_subtype"],
-        complaint_type=feedback["complaint_type"] if origin == ARF else "",
-        complaint_subtype="",
-        delay_type="",
-        feedback_id="",
-        smtp_reply=feedback["smtp_reply"],
-        reporting_mta=feedback["reporting_mta"],
-        remote_mta_ip=feedback["remote_mta_ip"],
-        outgoing_ip="",
-        processing_millis=0,
-        ip_address=feedback["source_ip"],
-        user_agent=feedback["user_agent"],
-        link="",
-        reason="",
-        template="",
-        contact_list="",
-        machine_open=False,
-        out_of_office=False,
-        unsubscribed=False,
-        tags=[],
-        tagged=True,
-        origin=origin,
-        # Which of several mails is heard of first depends on the order in which they come; this must not.
-        path="",
-        arrival_id=int.from_bytes(identity[:8], "big", signed=True),
-        future=False,
-    )
+    told = BLANK.copy()
+    told["event_id"] = identity
+    told["event_type"] = kind
+    told["event_time"] = _time(feedback["time"], sent, mail["received_time"])
+    told["sent_time"] = sent
+    told["message_id"] = message_id
+    told["account"] = outbound["account"]
+    told["region"] = outbound["region"]
+    told["configuration_set"] = outbound["configuration_set"]
+    told["tenant"] = outbound["tenant"]
+    told["from_domain"] = outbound["from_domain"]
+    told["feedback_a"] = outbound["feedback_a"]
+    told["feedback_b"] = outbound["feedback_b"]
+    told["feedback_c"] = outbound["feedback_c"]
+    told["campaign"] = outbound["campaign"]
+    told["recipients"] = recipients
+    told["bounce_type"] = feedback["bounce_type"]
+    told["bounce_subtype"] = feedback["bounce_subtype"]
+    told["complaint_type"] = feedback["complaint_type"] if origin == ARF else ""
+    told["smtp_reply"] = feedback["smtp_reply"]
+    told["reporting_mta"] = feedback["reporting_mta"]
+    told["remote_mta_ip"] = feedback["remote_mta_ip"]
+    told["ip_address"] = feedback["source_ip"]
+    told["user_agent"] = feedback["user_agent"]
+    told["tagged"] = True
+    told["origin"] = origin
+    # Which of several mails is heard of first depends on the order in which they come; this must not. It has no path.
+    told["arrival_id"] = int.from_bytes(identity[:8], "big", signed=True)
+    return told
 
 
 def may_be_about(feedback: Feedback, outbound: OutboundMessage) -> bool:
