@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.clickhouse.literals import text
 from connectors.errors import ClickHouseError
-from connectors.reports.conversation_text import shown
 from connectors.reports.figures import ask
+from connectors.reports.printable import printable
 from connectors.reports.tree import Message
 from pipelines.threads.names import ses_id
 
@@ -65,7 +65,7 @@ def conversations(target: Target, asked: str) -> list[Conversation]:
     if given and (alone := _alone(target, given)):
         return [Conversation("", each.campaign, "", *_counts(each), None, (each,)) for each in alone]
     raise ClickHouseError(
-        f"nothing is known of {shown(asked)!r}: give a thread's id or its beginning (see the view threads), SES's id of"
+        f"nothing is known of {printable(asked)!r}: give a thread's id or its beginning (see the view threads), SES's id of"
         " a message, a Message-ID, or a mail's id (see the view mails)"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.reports.printable import printable
 from connectors.reports.tree import tree, walk
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def render(found: Conversation) -> str:
         if found.thread_id
         else "in no thread, or not yet: nothing answers it, nor does it answer"
     )
-    words = [head, *(f"{name} {shown(value)}".strip() for name, value in _facts(found) if value)]
+    words = [head, *(f"{name} {printable(value)}".strip() for name, value in _facts(found) if value)]
     if found.time_to_first_reply is not None:
         words.append(f"first reply after {span(found.time_to_first_reply)}")
     lines = ["  ".join(words)]
@@ -66,7 +67,7 @@ def _indented(more: tuple[bool, ...]) -> str:
 def _line(node: Node) -> str:
     message = node.message
     if message is None:
-        return f"never seen: <{shown(node.cited)}>"
+        return f"never seen: <{printable(node.cited)}>"
     when = datetime.fromtimestamp(message.time / 1000, UTC)
     said = ["sent" if message.direction == "out" else "received", f"{when:%Y-%m-%d %H:%M:%S}"]
     said += [message.kind, message.domain, f'"{_short(message.subject)}"' if message.subject else ""]
@@ -76,7 +77,7 @@ def _line(node: Node) -> str:
     ]
     said += ["(duplicate: its Message-ID is in use)" if node.duplicate else ""]
     said += ["(loop: it also cites what answers it)" if node.loop else ""]
-    return "  ".join(shown(each) for each in said if each)
+    return "  ".join(printable(each) for each in said if each)
 
 
 def _object(node: Node) -> dict[str, Any]:
@@ -110,8 +111,3 @@ def span(seconds: float) -> str:
 
 def _short(subject: str) -> str:
     return subject if len(subject) <= _SUBJECT else subject[: _SUBJECT - 1] + "…"
-
-
-def shown(value: str) -> str:
-    """What a stranger wrote, without what a terminal would obey."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in value)

@@ -6,8 +6,8 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from connectors.reports.alarms import shown
-from connectors.reports.conversation_text import shown as printable
 from connectors.reports.figures import ask
+from connectors.reports.printable import printable
 from schemas.counters import OTHER_VALUE
 
 if TYPE_CHECKING:
