@@ -65,8 +65,8 @@ def conversations(target: Target, asked: str) -> list[Conversation]:
     if given and (alone := _alone(target, given)):
         return [Conversation("", each.campaign, "", *_counts(each), None, (each,)) for each in alone]
     raise ClickHouseError(
-        f"nothing is known of {printable(asked)!r}: give a thread's id or its beginning (see the view threads), SES's id"
-        " of a message, a Message-ID, or a mail's id (see the view mails)"
+        f"nothing is known of {printable(asked)!r}: give a thread's id or its beginning (see the view threads),"
+        " SES's id of a message, a Message-ID, or a mail's id (see the view mails)"
     )
 
 
