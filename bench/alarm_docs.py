@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from alarms import Delay, Wrong
+    from alarm_figures import Delay, Wrong
 
     Axis = tuple[Callable[[float], float], Sequence[float]]
     """Where a value is, and the values that are written."""

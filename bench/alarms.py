@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from alarm_docs import write
+from alarm_figures import Delay, Wrong
 from alarm_rivals import RIVALS, openings
 from alarm_streams import DAY, LOOKS, Traffic, may_page, pages, streams
 from scipy.special import gammaincinv
@@ -43,33 +43,6 @@ HORIZON_DAYS = 45
 MONTH = 30 * DAY
 CHUNK = 150
 """Keys at once: half a gigabyte."""
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """Of one traffic and rate."""
-
-    traffic: str
-    volume: int
-    rate: str
-    years: int
-    pages: dict[str, tuple[float, float, float]]
-    """By rule: a key-year, with the 95 % limits of that (Poisson)."""
-    keys: dict[str, tuple[float, float, float]]
-    """By rule: share of keys with a page in the first 30 days, with 95 % limits (Clopper-Pearson)."""
-
-
-@dataclass(frozen=True)
-class Delay:
-    """Of one traffic and multiple of the limit; hours."""
-
-    traffic: str
-    volume: int
-    multiple: float
-    runs: int
-    median: dict[str, tuple[float, float, float]]
-    """By rule, with 95 % limits (order statistics)."""
-    p90: dict[str, float]
 
 
 def wrong(traffic: Traffic, part: float, years: int, rng: np.random.Generator) -> Wrong:

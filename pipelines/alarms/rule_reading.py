@@ -29,16 +29,20 @@ from schemas.counters import DIMENSIONS, is_dimension
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipelines.alarms.rules import Rules
-
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SHARES: Final = tuple(signal for signal in RATE_SIGNALS if signal != DRIFT)
 
 
 def read(
-    tree: Mapping[str, Any], text: str, file: str, own: Rules | None
+    tree: Mapping[str, Any], text: str, file: str, own: Mapping[str, Rule] | None
 ) -> tuple[list[Rule], dict[str, Source], set[str]]:
     """The rules of a file that are enabled, where they stand, and all names in it.
+
+    Args:
+        tree: the file, as TOML.
+        text: the same, for its lines.
+        file: its name.
+        own: the program's own rules by name; None: these are read.
 
     Raises:
         RulesError: with the line.
@@ -76,10 +80,10 @@ def read(
     return found, sources, set(named)
 
 
-def _identity(table: Table, own: Rules | None) -> tuple[str, str]:
+def _identity(table: Table, own: Mapping[str, Rule] | None) -> tuple[str, str]:
     """Name and signal; either may be left out where the other says it."""
     name = table.text("name", "")
-    known = own.by_name if own is not None else {}
+    known = own or {}
     signal = table.text("signal", known[name].signal if name in known else "")
     if not signal:
         raise _no_signal(table, name, known)
@@ -107,14 +111,14 @@ def _no_signal(table: Table, name: str, known: Iterable[str]) -> RulesError:
     )
 
 
-def _base(name: str, signal: str, of: Any, own: Rules | None) -> Rule:
+def _base(name: str, signal: str, of: Any, own: Mapping[str, Rule] | None) -> Rule:
     """What a rule is like where its table says nothing."""
     if own is None:
         return Rule(name, signal)
-    same = own.by_name.get(name)
+    same = own.get(name)
     if same is not None and same.signal == signal and of in (None, same.of):
         return same
-    alike = [rule for rule in own.in_force if rule.signal == signal]
+    alike = [rule for rule in own.values() if rule.signal == signal]
     if signal == DRIFT and of:
         # A limit of complaints is none of bounces.
         alike = [rule for rule in alike if rule.of == of] or [replace(alike[0], notice=None)]

@@ -181,7 +181,7 @@ def _parse(text: str, name: str, own: Rules | None) -> Rules:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax(str(error), text, name) from None
-    found, sources, named = read(tree, text, name, own)
+    found, sources, named = read(tree, text, name, own.by_name if own is not None else None)
     if own is not None:
         kept = [rule for rule in own.in_force if rule.name not in named]
         sources = {rule.name: own.source(rule.name) for rule in kept} | sources
