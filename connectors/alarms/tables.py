@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from pipelines.alarms.rules import Rule, Rules
     from schemas.alarms import Alarm
 
-_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min", "dmarc_failure": " messages a day"}
+_UNITS: Final = {
+    "delivery_latency": " s",
+    "traffic_stopped": " min",
+    "dmarc_failure": " messages a day",
+    "unexpected_relay": " mails",
+}
 _SHARES: Final = frozenset(RATE_SIGNALS)
 _TIME: Final = "%Y-%m-%d %H:%M"
 _DIGITS: Final = 2

@@ -28,10 +28,16 @@ _SIGNALS: Final = {
     "delivery_latency": "delivery latency",
     "traffic_stopped": "silence",
     "dmarc_failure": "mail that fails DMARC,",
+    "unexpected_relay": "mail with an unexpected relay,",
     "pipeline": "pipeline",
 }
 _SHARES: Final = frozenset(RATE_SIGNALS)
-_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min", "dmarc_failure": " messages a day"}
+_UNITS: Final = {
+    "delivery_latency": " s",
+    "traffic_stopped": " min",
+    "dmarc_failure": " messages a day",
+    "unexpected_relay": " mails",
+}
 _DAY_H: Final = 24
 _YEAR_D: Final = 365
 _LONGEST_VALUE: Final = 120
@@ -209,7 +215,15 @@ def _counted(evidence: Mapping[str, Any], name: str, what: str) -> Iterator[str]
 
 
 def _samples(evidence: Mapping[str, Any]) -> Iterator[str]:
-    found = evidence.get("sample_message_ids")
+    yield from _listed(evidence, "sample_message_ids")
+
+
+def _mails(evidence: Mapping[str, Any]) -> Iterator[str]:
+    yield from _listed(evidence, "sample_mail_ids")
+
+
+def _listed(evidence: Mapping[str, Any], name: str) -> Iterator[str]:
+    found = evidence.get(name)
     yield from (_line(each) for each in (found[:_MOST] if isinstance(found, list) else ()))
 
 
@@ -218,6 +232,7 @@ _SECTIONS: Final = (
     ("SMTP replies", _replies),
     ("Reasons", _reasons),
     ("Messages", _samples),
+    ("Mails received", _mails),
 )
 
 

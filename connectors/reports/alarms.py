@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
     from connectors.clickhouse.sql import Target
 
-_UNITS: Final = {"delivery_latency": " s", "traffic_stopped": " min", "dmarc_failure": " messages a day"}
+_UNITS: Final = {
+    "delivery_latency": " s",
+    "traffic_stopped": " min",
+    "dmarc_failure": " messages a day",
+    "unexpected_relay": " mails",
+}
 _MOST: Final = 20
 _LONGEST: Final = 100
 _WORST_FIRST: Final = f"indexOf([{', '.join(repr(each) for each in SEVERITIES)}], severity) DESC"

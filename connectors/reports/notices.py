@@ -28,9 +28,11 @@ ORDER BY others / greatest(every, 1) DESC, dimension
 _REJECTED: Final = """
 SELECT stage, cause, count() FROM dead_letters WHERE time > now() - INTERVAL 1 HOUR GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
+# Unexpected relays have a sentence of their own, with what is so now, and whether anybody watches or not.
 _EARLY: Final = """
 SELECT alarm_key, signal, dimension, value, rate, limit, formatDateTime(opened_time, '%Y-%m-%d %H:%i')
-FROM incidents WHERE resolved_time IS NULL AND severity = 'notice' ORDER BY opened_time DESC, alarm_key
+FROM incidents WHERE resolved_time IS NULL AND severity = 'notice' AND signal != 'unexpected_relay'
+ORDER BY opened_time DESC, alarm_key
 """
 _EARLY_SHOWN: Final = 5
 _FUTURE: Final = """
@@ -119,6 +121,7 @@ def _relayed(target: Target) -> list[str]:
     sentence = (
         "mails received in the last 7 days claim to come through Mail Manager of organisations that are not expected:"
         f" {named}{more}, {sum(mails for _, mails in rows):,} in all; do not trust what they say of their sender (those"
-        " of the view `mails` with relay 'unexpected'), or add to inbound.expected_originators what is right"
+        " of the view `mails` with relay 'unexpected'), or add to inbound.expected_originators what is right; see"
+        " `ses-streams alarms list`"
     )
     return [sentence]

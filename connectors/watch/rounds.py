@@ -14,7 +14,7 @@ from connectors.watch.ledger import Ledger
 from connectors.watch.listening import Ears
 from connectors.watch.measuring import Measuring, noted
 from connectors.watch.pipeline import SIGNAL, Pipeline
-from connectors.watch.surveys import DMARC, LATENCY, Surveys
+from connectors.watch.surveys import Surveys
 from schemas.alarms import SURVEYED_SIGNALS, parts_of
 
 if TYPE_CHECKING:
@@ -203,11 +203,8 @@ class Rounds:
 
     def _now(self, rule: Rule | None) -> int:
         """Now, in the time that a rule is evaluated in, ms."""
-        if rule is not None and rule.signal == LATENCY and self._surveys.event_clock.now:
-            return self._surveys.event_clock.now
-        if rule is not None and rule.signal == DMARC and self._surveys.report_clock.now:
-            return self._surveys.report_clock.now
-        return int(self._clock() * 1000)
+        of_data = self._surveys.time_of(rule.signal) if rule is not None else 0
+        return of_data or int(self._clock() * 1000)
 
 
 def _is_about(rule: Rule, dimension: str, value: str) -> bool:

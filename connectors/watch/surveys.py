@@ -6,9 +6,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from connectors.watch import asking, asking_reports
+from connectors.watch import asking, asking_mails, asking_reports
 from connectors.watch.clock import EventClock
 from connectors.watch.latencies import Latencies
+from connectors.watch.relays import UnexpectedRelays
 from connectors.watch.reports import FailingSources
 from connectors.watch.sends import Sends
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LATENCY: Final = "delivery_latency"
 STOPPED: Final = "traffic_stopped"
 DMARC: Final = "dmarc_failure"
+RELAY: Final = "unexpected_relay"
 _REPORT_LIVE_MS: Final = 4 * 86_400_000
 _REFUSALS: Final = 10_000
 _Part = tuple["Rule", str]
@@ -57,11 +59,14 @@ class Surveys:
         self._latencies: dict[_Part, Latencies] = {}
         self._sends: dict[_Part, Sends] = {}
         self._failing: dict[_Part, FailingSources] = {}
+        self._relays: dict[_Part, UnexpectedRelays] = {}
         self._refused: int | None = None
         self._refusals: deque[tuple[int, int]] = deque(maxlen=_REFUSALS)
         self.event_clock = EventClock()
         self.report_clock = EventClock(_REPORT_LIVE_MS)
         """Of DMARC reports, which come days after the mail that they tell of."""
+        self.mail_clock = EventClock()
+        """Of received mail."""
         self.answered = 0.0
         """When ClickHouse answered last, s; 0: never."""
 
@@ -80,6 +85,7 @@ class Surveys:
             self.event_clock.advance(newest, wall)
             self._look_at_events(rules, stopped)
         self._look_at_reports(rules, wall, stopped)
+        self._look_at_mails(rules, wall, stopped)
         self._say_left_out()
 
     def _look_at_events(self, rules: Sequence[Rule], stopped: Callable[[], bool]) -> None:
@@ -103,6 +109,21 @@ class Surveys:
             failing.look(self._ledger, self.report_clock.now, stopped)
             self._heard()
 
+    def _look_at_mails(self, rules: Sequence[Rule], wall: int, stopped: Callable[[], bool]) -> None:
+        wanted = _kept(self._relays, rules, RELAY, self._relays_of)
+        found = asking_mails.newest_mail(self._target, wall) if wanted else None
+        if found is None:
+            return
+        self.mail_clock.advance(found.newest, wall)
+        for relays in wanted:
+            relays.look(self._ledger, found.unexpected_landed, self.mail_clock.now, stopped)
+            self._heard()
+
+    def time_of(self, signal: str) -> int:
+        """Now, in the time of the data that a signal is about, ms; 0: it has none, or there are none."""
+        clocks = {LATENCY: self.event_clock, DMARC: self.report_clock, RELAY: self.mail_clock}
+        return clocks[signal].now if signal in clocks else 0
+
     def refused_since(self, time: int) -> int:
         """Dead letters that the sink made in ClickHouse since `time` (ms)."""
         return sum(rows for at, rows in list(self._refusals) if at > time)
@@ -125,11 +146,14 @@ class Surveys:
     def _failing_of(self, rule: Rule, dimension: str) -> FailingSources:
         return FailingSources(self._target, rule, dimension)
 
+    def _relays_of(self, rule: Rule, dimension: str) -> UnexpectedRelays:
+        return UnexpectedRelays(self._target, rule, dimension)
+
     def _say_left_out(self) -> None:
         left_out = sorted(
             {
                 f"rule {rule.name} has more {dimension} values than are looked at: name fewer in `values`"
-                for parts in (self._latencies, self._sends, self._failing)
+                for parts in (self._latencies, self._sends, self._failing, self._relays)
                 for (rule, dimension), part in parts.items()
                 if part.left_out
             }

@@ -8,7 +8,11 @@ from typing import Final
 from schemas.alarms import RATE_SIGNALS, SEVERITIES, SIGNALS
 
 DRIFT: Final = "baseline_drift"
-OWN_DIMENSIONS: Final = {"pipeline": "pipeline", "dmarc_failure": "dmarc_source"}
+OWN_DIMENSIONS: Final = {
+    "pipeline": "pipeline",
+    "dmarc_failure": "dmarc_source",
+    "unexpected_relay": "originator_org",
+}
 """Signals that are about values of no dimension of events: what that of their alarms is called."""
 
 SHARED: Final = (
@@ -74,6 +78,10 @@ OPTIONS: Final = {
         "messages": Number(1, 1e12, whole=True),
         "new_days": Number(1, 365, whole=True),
         "learn_days": Number(0, 365, whole=True),
+    },
+    "unexpected_relay": {
+        "mails": Number(1, 1e12, whole=True),
+        "hours": Number(1, HOURS_A_YEAR, whole=True),
     },
     "pipeline": {
         "dead_letters": Number(1, 1e9, whole=True),

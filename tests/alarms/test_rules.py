@@ -42,6 +42,7 @@ def test_the_limits_of_ses_and_gmail_are_the_programs_own() -> None:
         "delivery_latency",
         "traffic_stopped",
         "dmarc_failure",
+        "unexpected_relay",
         "pipeline",
     }
     assert own.dimensions == ("account", "tenant", "campaign", "provider")
@@ -138,6 +139,8 @@ MISTAKES = [
         "dimensions does nothing for dmarc_failure",
     ),
     ('[[rule]]\nname = "dmarc_failure"\nmessages = 0', 3, "messages"),
+    ('[[rule]]\nname = "unexpected_relay"\nmails = 0.5', 3, "mails"),
+    ('[[rule]]\nname = "unexpected_relay"\nnotice = 2', 3, "notice does nothing for unexpected_relay"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = "a:b"', 3, "has a colon"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = "a b"', 3, "letters, digits"),
     ('[[rule]]\nsignal = "complaint_rate"\nname = ""', 3, "name is empty"),
@@ -303,4 +306,12 @@ def test_whatever_a_file_says_it_is_understood_or_refused_with_a_line_of_it(
         assert 1 <= each.fast_hours <= each.slow_hours <= 336
         values = [limit for _, limit in each.limits]
         assert values == sorted(values)
-        assert bool(values) == (each.signal not in {"traffic_stopped", "dmarc_failure", "pipeline"})
+        assert bool(values) == (
+            each.signal
+            not in {
+                "traffic_stopped",
+                "dmarc_failure",
+                "unexpected_relay",
+                "pipeline",
+            }
+        )

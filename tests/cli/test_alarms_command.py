@@ -26,7 +26,7 @@ def test_check_prints_what_is_in_force(said: Any) -> None:
     code, out, error = said("check")
     lines = {line.split()[0]: line for line in out.splitlines() if not line.startswith(" ")}
     assert code == 0
-    assert "11 rules are in force" in error
+    assert "12 rules are in force" in error
     assert "account, tenant, campaign" in lines["complaint_rate"]
     for cell in ("0.1 %", "0.3 %", "1 in 365 d", "336 h", "48 h", "12 h"):
         assert f"  {cell}" in lines["complaint_rate"]
@@ -51,7 +51,7 @@ def test_check_of_a_file(said: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert "0.05 %" in lines[1]
     assert lines[2:4] == ["    values: vip-*", "    except: vip-test"]
     assert lines[4].split()[:6] == ["pipeline", "pipeline", "pipeline", "-", "-", "yes"]
-    assert "mine.toml: 12 rules are in force" in error
+    assert "mine.toml: 13 rules are in force" in error
 
 
 @pytest.mark.parametrize(

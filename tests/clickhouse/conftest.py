@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import warnings
 from itertools import count
 from pathlib import Path
@@ -20,11 +21,17 @@ from connectors import kafka as kafka_clients
 from connectors.clickhouse.client import Client, open_client
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
 from connectors.clickhouse.migrations import migrate
-from schemas.blocks import encode, open_block
+from connectors.settings import Settings
+from connectors.watch.ledger import all_alarms
+from connectors.watch.rounds import Policy
+from connectors.watch.watch import Watch
+from pipelines.alarms.rules_file import RulesFile
+from schemas.blocks import SINGLE_OBJECT, encode, open_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from connectors.clickhouse.sql import Through
     from connectors.settings import Kafka
 
 # The model of the worker serves here too: a test folder is no package.
@@ -170,3 +177,68 @@ def send(kafka: Kafka) -> Iterator[Callable[..., None]]:
 
     yield run
     producer.close()
+
+
+class Watching:
+    """Watches of some rules, one after the other, that look all the time."""
+
+    _POLICY = Policy(look_s=0.05, survey_s=0.05, hear_s=0.02, again_s=0.1, grace_s=0)
+
+    def __init__(self, kafka: Kafka, target: Through, rules: Path) -> None:
+        self._kafka = kafka
+        self._target = target
+        self._rules = rules
+        self._running: tuple[threading.Event, threading.Thread] | None = None
+
+    def watch(self, clock: Callable[[], float] = time.time) -> Watch:
+        """Start one."""
+        rules = RulesFile(self._rules)
+        watch = Watch(Settings(kafka=self._kafka), rules, self._target, policy=self._POLICY, clock=clock)
+        stop = threading.Event()
+        thread = threading.Thread(target=watch.run, args=(stop,), daemon=True)
+        thread.start()
+        self._running = stop, thread
+        return watch
+
+    def stop(self) -> None:
+        """Stop the one that runs."""
+        if self._running:
+            self._running[0].set()
+            self._running[1].join(60)
+            assert not self._running[1].is_alive()
+            self._running = None
+
+    def alarms(self, signal: str) -> list[Any]:
+        """What Kafka has of a signal."""
+        found = all_alarms(self._kafka, SINGLE_OBJECT, lambda: False)
+        return [alarm for alarm in found if alarm["signal"] == signal]
+
+    @staticmethod
+    def until(condition: Callable[[], bool]) -> None:
+        """Wait for something."""
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def surveyed(self, watch: Watch) -> None:
+        """Wait until ClickHouse has been asked anew, without trouble."""
+        enough = watch.numbers.surveys + 2
+        self.until(lambda: watch.numbers.surveys >= enough)
+        assert "surveys" not in watch.numbers.troubles
+
+
+@pytest.fixture
+def watching(kafka: Kafka, tmp_path: Path) -> Iterator[Callable[[Through, str], Watching]]:
+    """Makes a place for watches: `watching(target, rules)`."""
+    made: list[Watching] = []
+
+    def make(target: Through, rules: str) -> Watching:
+        path = tmp_path / "rules.toml"
+        path.write_text(rules)
+        made.append(Watching(kafka, target, path))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,8 @@ import pytest
 
 from connectors.clickhouse import door
 from connectors.clickhouse.sql import Through
-from connectors.settings import Kafka, Settings
 from connectors.watch import asking_reports
-from connectors.watch.ledger import all_alarms
-from connectors.watch.rounds import Policy
-from connectors.watch.watch import Watch
-from pipelines.alarms.rules_file import RulesFile
 from schemas import topics
-from schemas.blocks import SINGLE_OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.embedded
 
 DAY_MS = 86_400_000
-POLICY = Policy(look_s=0.05, survey_s=0.05, hear_s=0.02, again_s=0.1, grace_s=0)
+SIGNAL = "dmarc_failure"
 RULES = """
 [[rule]]
 name = "pipeline"
@@ -137,72 +130,23 @@ def test_reports_that_end_in_the_future_move_no_clock(target: Through, report: A
     assert (newest.hour + 3600) * 1000 == midnight(8) - 1000
 
 
-class Place:
-    """Watches one after the other."""
-
-    def __init__(self, kafka: Kafka, target: Through, rules: Path) -> None:
-        self._kafka = kafka
-        self._target = target
-        self._rules = rules
-        self._running: tuple[threading.Event, threading.Thread] | None = None
-
-    def watch(self) -> Watch:
-        watch = Watch(Settings(kafka=self._kafka), RulesFile(self._rules), self._target, policy=POLICY)
-        stop = threading.Event()
-        thread = threading.Thread(target=watch.run, args=(stop,), daemon=True)
-        thread.start()
-        self._running = stop, thread
-        return watch
-
-    def stop(self) -> None:
-        if self._running:
-            self._running[0].set()
-            self._running[1].join(60)
-            assert not self._running[1].is_alive()
-            self._running = None
-
-    def alarms(self) -> list[Any]:
-        found = all_alarms(self._kafka, SINGLE_OBJECT, lambda: False)
-        return [alarm for alarm in found if alarm["signal"] == "dmarc_failure"]
-
-
-@pytest.fixture
-def place(kafka: Kafka, target: Through, tmp_path: Path) -> Iterator[Place]:
-    rules = tmp_path / "rules.toml"
-    rules.write_text(RULES)
-    place = Place(kafka, target, rules)
-    yield place
-    place.stop()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def surveyed(watch: Watch) -> None:
-    enough = watch.numbers.surveys + 2
-    until(lambda: watch.numbers.surveys >= enough)
-    assert "surveys" not in watch.numbers.troubles
-
-
-def test_a_new_source_is_one_incident_whatever_comes_again(place: Place, report: Any, client: Any) -> None:
+def test_a_new_source_is_one_incident_whatever_comes_again(
+    watching: Any, target: Through, report: Any, client: Any
+) -> None:
+    place = watching(target, RULES)
     report(midnight(60), "192.0.2.1", 1000, aligned=True, signer="shop.example")
     watch = place.watch()
-    surveyed(watch)
-    assert place.alarms() == []
+    place.surveyed(watch)
+    assert place.alarms(SIGNAL) == []
     for _ in range(2):
         report(midnight(2), "198.51.100.7", 250, signer="esp.example")
-    until(lambda: len(place.alarms()) == 1)
+    place.until(lambda: len(place.alarms(SIGNAL)) == 1)
     report(midnight(1), "198.51.100.7", 5000, signer="esp.example")
     report(midnight(60), "192.0.2.1", 1000, aligned=True, signer="shop.example")
-    surveyed(watch)
+    place.surveyed(watch)
     place.stop()
-    again = place.watch()
-    surveyed(again)
-    (alarm,) = place.alarms()
+    place.surveyed(place.watch())
+    (alarm,) = place.alarms(SIGNAL)
     assert alarm["alarm_key"] == "dmarc_failure:dmarc_source:shop.example:esp.example"
     assert (alarm["state"], alarm["severity"], alarm["rate"], alarm["limit"]) == (
         "firing",
