@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-pytestmark = [pytest.mark.embedded, pytest.mark.chaos]
+pytestmark = [pytest.mark.embedded, pytest.mark.chaos, pytest.mark.timeout(600)]
 KEY = "complaint_rate:campaign:spring"
 
 

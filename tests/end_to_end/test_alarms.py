@@ -79,15 +79,7 @@ def test_again_nothing_is_added(cli: Any, files: tuple[Path, Truth], replayed: P
 
 
 @pytest.mark.chaos
-def test_elsewhere_it_is_the_same(
-    cli: Any, files: tuple[Path, Truth], replayed: Path, tmp_path: Path
-) -> None:
-    cli.replay(files[0], tmp_path / "data")
-    assert cli.sql(ENDS_SQL, tmp_path / "data") == cli.sql(ENDS_SQL, replayed)
-
-
-@pytest.mark.chaos
-@pytest.mark.parametrize("seed", range(int(os.environ.get("CHAOS_SEEDS", "3"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("CHAOS_SEEDS", "2"))))
 def test_killed_parts_change_nothing(
     cli: Any, files: tuple[Path, Truth], replayed: Path, tmp_path: Path, seed: int
 ) -> None:
@@ -95,12 +87,12 @@ def test_killed_parts_change_nothing(
     data = tmp_path / "data"
     process = cli.start("replay", str(files[0]), "--data", str(data), "--once")
     before: dict[str, int] = {}
-    for _ in range(3):
+    for victim in rng.sample(PARTS, 3):
         while (now := cli.pids(data, process)) == before and process.poll() is None:
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 4.0))
         with contextlib.suppress(ProcessLookupError, KeyError):  # it was quicker
-            os.kill(now[rng.choice(PARTS)], signal.SIGKILL)
+            os.kill(now[victim], signal.SIGKILL)
         before = now
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors.decode()

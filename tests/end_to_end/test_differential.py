@@ -139,7 +139,7 @@ WHERE whole.total != account.total
     "events",
     [
         30_000,
-        pytest.param(int(os.environ.get("EVENTS", "200000")), id="many", marks=pytest.mark.chaos),
+        pytest.param(int(os.environ.get("EVENTS", "100000")), id="many", marks=pytest.mark.chaos),
     ],
 )
 def test_rates_are_what_plain_sql_counts(cli: Any, tmp_path: Path, events: int) -> None:

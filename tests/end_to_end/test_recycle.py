@@ -18,6 +18,8 @@ from connectors.simulator.traffic import Traffic
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(600)
+
 EVENTS = 8_000
 FULL = b"the embedded broker is full"
 
@@ -49,7 +51,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_outlasts_its_brokers(
     cli: Any, one_file: Path, tmp_path: Path, expected: tuple[Any, Any]
 ) -> None:
-    done = cli.run("replay", str(one_file), "--data", str(tmp_path), "--once")
+    done = cli.run("replay", str(one_file), "--data", str(tmp_path), "--once", timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr.count(FULL) >= 2
     assert b"starting again" not in done.stderr
@@ -64,7 +66,7 @@ def test_a_bridge_killed_between_two_brokers(
     bridge = cli.pids(tmp_path, process)["bridge"]
     killer = threading.Thread(target=kill_when_withdrawn, args=(tmp_path, bridge))
     killer.start()
-    output, errors = process.communicate(timeout=170)
+    output, errors = process.communicate(timeout=300)
     killer.join()
     assert process.returncode == 0, errors.decode()
     assert b"the bridge was killed by signal 9" in errors

@@ -222,6 +222,7 @@ def test_a_dry_run_prints_and_leaves_everything_as_it_was(
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_partitions_are_shared_and_taken_over(place: Place, alarm: Any) -> None:
     companions = [Companion(), Companion()]
     first = place.start(companions=(companions[0],))

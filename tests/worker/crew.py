@@ -107,6 +107,7 @@ class Crew:
         self.admin.create_topics(
             [NewTopic(name, num_partitions=PARTITIONS, replication_factor=1) for name in self.topics]
         )
+        self.admin.wait_for_topics(self.topics, timeout_ms=60_000)  # Kafka creates them in the background
         self.consumer = KafkaConsumer(bootstrap_servers=self.broker, auto_offset_reset="earliest")
         self.consumer.assign([TopicPartition(self.names.rates, number) for number in range(PARTITIONS)])
 

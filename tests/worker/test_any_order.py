@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -19,7 +20,8 @@ OPEN = (0, 0, -1, -2, 1)
 """Hours that stay open whatever comes."""
 
 few = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+often = int(os.environ.get("CHAOS_SEEDS", "2"))
+many = settings(max_examples=80 * often, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def weather(rows: list[Row], data: st.DataObject, **facts: Any) -> World:

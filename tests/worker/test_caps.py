@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -18,7 +19,8 @@ CAMPAIGNS = tuple("abcdefgh")
 SMALL = {"dimensions": ("account", "campaign", "tag:team", "provider"), "dimension_cap": 2}
 
 few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+often = int(os.environ.get("CHAOS_SEEDS", "2"))
+many = settings(max_examples=50 * often, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def capped(world: World) -> dict[tuple[str, str, int], tuple[int, ...]]:

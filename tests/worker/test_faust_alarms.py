@@ -82,6 +82,7 @@ def test_an_alarm_and_an_order(alarmed: Alarmed) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_one_incident_whoever_is_killed(alarmed: Alarmed) -> None:
     crew = alarmed.crew
     first = crew.hire(rules=str(alarmed.rules))
@@ -106,6 +107,7 @@ def test_one_incident_whoever_is_killed(alarmed: Alarmed) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_rules_change_while_nothing_comes(alarmed: Alarmed) -> None:
     """A worker that gets no records looks at them all the same."""
     worker = alarmed.crew.hire(rules=str(alarmed.rules))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from typing import Any
@@ -19,7 +20,8 @@ Row = dict[str, Any]
 SMALL: dict[str, Any] = {"dimensions": ("account", "campaign", "tag:team"), "dimension_cap": 4}
 
 few = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+often = int(os.environ.get("CHAOS_SEEDS", "2"))
+many = settings(max_examples=30 * often, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def lived(parts: list[list[Row]], seed: int, crashes: set[int]) -> World:

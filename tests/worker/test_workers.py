@@ -24,6 +24,7 @@ def crew(broker: str, tmp_path: Path) -> Iterator[Crew]:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_a_second_joins_and_is_killed_while_events_flow(crew: Crew) -> None:
     first = crew.hire()
     with traffic(crew, Random(1)):
