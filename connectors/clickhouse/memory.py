@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from pipelines.threads.stored import Stored
     from schemas.mail import InboundMail
 
 _HOUR_MS: Final = 3_600_000
@@ -111,9 +112,13 @@ class ClickHouseMemory:
             key, machine = _MACHINE.decode(line)
             yield key, bytes.fromhex(machine)
 
-    def sent(self, days: int) -> Iterator[pl.DataFrame]:
+    def sent(self, days: int) -> Iterator[Stored]:
         """Messages sent: see `Memory.sent`."""
         return thread_memory.sent(self._target, days)
+
+    def citing(self, days: int) -> Iterator[pl.DataFrame]:
+        """Messages sent that are about others: see `Memory.citing`."""
+        return thread_memory.citing(self._target, days)
 
     def received(self, days: int) -> Iterator[InboundMail]:
         """Mails received: see `Memory.received`."""

@@ -6,16 +6,24 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from connectors.clickhouse.literals import text
+from connectors.clickhouse.native import blocks
 from connectors.clickhouse.sql import run_sql
+from pipelines.threads.rows import PROFILE
+from pipelines.threads.stored import Stored
 from schemas.events import REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
+    from connectors.clickhouse.native import Low
     from connectors.clickhouse.sql import Target
+    from pipelines.threads.rows import Profile
     from schemas.mail import InboundMail
 
 _SENT_SCHEMA: Final[dict[str, Any]] = {
@@ -30,10 +38,23 @@ _SENT_SCHEMA: Final[dict[str, Any]] = {
     "recipients": pl.List(pl.Int32),
 }
 # Numbers as text: whether ClickHouse quotes those of 64 bits is a setting of the server.
-_SENT: Final = (
+_CITING: Final = (
     "SELECT message_id, header_message_id, toString(toUnixTimestamp64Milli(o.sent_time)) AS sent_time, "  # noqa: S608 - numbers
     f"{', '.join(f'`{each}`' for each in list(_SENT_SCHEMA)[3:])}"
-    " FROM outbound_rows AS o FINAL WHERE {recent}"
+    " FROM outbound_rows AS o WHERE {recent}"
+    " AND (notEmpty(in_reply_to) OR notEmpty(`references`) OR notEmpty(conversations))"
+)
+# What is alike in many rows travels once a block. No FINAL: the worker keeps one of several copies, and FINAL takes
+# more than all the rest.
+_SENT: Final = (
+    "SELECT toFixedString(if(usual, unhex(replaceAll(message_id, '-', '')), ''), 27) AS ids,"  # noqa: S608 - our own
+    " match(message_id, '^[0-9a-f]{{16}}-[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}-[0-9a-f]{{6}}$') AS usual,"
+    " CAST(if(usual, '', message_id) AS LowCardinality(String)) AS others,"
+    " toUInt16(toDate(o.landed, 'UTC')) AS stored, toUnixTimestamp64Milli(o.sent_time) AS times,"
+    " CAST(o.base_subject AS LowCardinality(String)) AS base_subject,"
+    " CAST(o.header_message_id AS String) AS header, CAST(o.recipients AS Array(Int32)) AS recipients,"
+    f" {', '.join(f'CAST(o.{each} AS LowCardinality(String)) AS {each}' for each in PROFILE)}"
+    " FROM outbound_rows AS o WHERE {recent}"
 )
 _RECEIVED: Final = (
     "SELECT hex(mail_id) AS mail_id, toString(toUnixTimestamp64Milli(m.received)) AS received_time,"
@@ -54,13 +75,56 @@ _ROW: Final = msgspec.json.Decoder(dict[str, Any])
 _MEMBER: Final = msgspec.json.Decoder(tuple[str, str, str, str])
 
 
-def sent(target: Target, days: int) -> Iterator[pl.DataFrame]:
+def sent(target: Target, days: int) -> Iterator[Stored]:
     """Messages sent: see `Memory.sent`.
 
     Raises:
         ClickHouseError: it does not answer; so do all here.
     """
     query = _SENT.format(recent=_RECENT.format(time="o.sent_time", days=int(days)))
+    for block in blocks(run_sql(query, "Native", target)):
+        others: Low = block["others"]
+        profiles, known = _profiles([block[each] for each in PROFILE])
+        yield Stored(
+            ids=block["ids"],
+            others={
+                at: others.values[others.numbers[at]].decode()
+                for at in np.flatnonzero(block["usual"] == 0).tolist()
+            },
+            stored=block["stored"].astype(np.int64),
+            times=block["times"].astype(np.int64),
+            profiles=profiles,
+            known=known,
+            subjects=block["base_subject"].numbers,
+            texts=block["base_subject"].values,
+            headers=block["header"],
+            counts=block["recipients"].counts,
+            marks=block["recipients"].values,
+        )
+
+
+def _profiles(columns: Sequence[Low]) -> tuple[NDArray[np.uint32], list[Profile]]:
+    """Numbers of rows' profiles, and the profiles."""
+    numbers = np.zeros(columns[0].numbers.size, dtype=np.int64)
+    known: list[Profile] = [()]
+    for column in columns:
+        # Mostly there is one value in all of a block.
+        if (first := column.numbers[0]) == column.numbers.max() == column.numbers.min():
+            known = [(*each, column.values[first].decode()) for each in known]
+            continue
+        both = numbers * len(column.values) + column.numbers
+        codes, numbers = np.unique(both, return_inverse=True)
+        before, values = codes // len(column.values), codes % len(column.values)
+        known = [
+            (*known[at], column.values[value].decode())
+            for at, value in zip(before.tolist(), values.tolist(), strict=True)
+        ]
+    return numbers.astype(np.uint32), known
+
+
+def citing(target: Target, days: int) -> Iterator[pl.DataFrame]:
+    """Messages sent that are about others: see `Memory.citing`."""
+    query = _CITING.format(recent=_RECENT.format(time="o.sent_time", days=int(days)))
     for portion in _portions(run_sql(query, "JSONEachRow", target)):
         frame = pl.read_ndjson(BytesIO(portion), schema=_SENT_SCHEMA)
         yield frame.with_columns(pl.col("sent_time").cast(pl.Int64))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from pipelines.threads.stored import Stored
     from schemas.mail import InboundMail
 
 
@@ -52,8 +53,14 @@ class Memory(Protocol):
         Of the signals that the worker evaluates: `schemas.alarms.RATE_SIGNALS`.
         """
 
-    def sent(self, days: int) -> Iterator[pl.DataFrame]:
-        """Messages sent that the sink stored, or that were sent, in the last so many days; each once, in any order.
+    def sent(self, days: int) -> Iterator[Stored]:
+        """Messages sent that the sink stored, or that were sent, in the last so many days.
+
+        In any number of pieces and any order; repeats are allowed, of which the worker keeps one.
+        """
+
+    def citing(self, days: int) -> Iterator[pl.DataFrame]:
+        """Those of `sent` that cite others or are in conversations, in any order; repeats are allowed.
 
         Frames of any height with the columns of `OutboundMessage` but `subject`; `sent_time` in ms (Int64), lists of
         strings, no nulls.

@@ -102,6 +102,11 @@ class Bucket:
         return self._count
 
     @property
+    def ids(self) -> NDArray[np.uint32]:
+        """(n, 7): the packed ids of its rows."""
+        return self._ses[: self._count]
+
+    @property
     def nbytes(self) -> int:
         """Bytes held by its columns and tables."""
         columns = (
@@ -130,6 +135,16 @@ class Bucket:
 
     def append(self, rows: Rows) -> tuple[int, int]:
         """Add rows that are not here; from which row to which they are."""
+        start, stop = self.hold(rows)
+        added = np.arange(start, stop)
+        self._slots.add(mixed(rows.ses), added, lambda at: mixed(self._ses[at]))
+        headers = self._headers
+        if headers is not None and rows.headers is not None:
+            self._named.add(rows.headers[:, 0], added, lambda at: headers[at, 0])
+        return start, stop
+
+    def hold(self, rows: Rows) -> tuple[int, int]:
+        """As `append`, but they are not found before `seal`, which must come before anything else."""
         start, stop = self._count, self._count + len(rows)
         self._reserve(stop)
         self._ses[start:stop] = rows.ses
@@ -140,13 +155,16 @@ class Bucket:
         self._add_recipients(start, stop, rows)
         self.texts |= rows.texts
         self._count = stop
-        added = np.arange(start, stop)
-        self._slots.add(mixed(rows.ses), added, lambda at: mixed(self._ses[at]))
-        headers = self._headers
-        if headers is not None and rows.headers is not None:
-            headers[start:stop] = rows.headers
-            self._named.add(rows.headers[:, 0], added, lambda at: headers[at, 0])
+        if self._headers is not None and rows.headers is not None:
+            self._headers[start:stop] = rows.headers
         return start, stop
+
+    def seal(self) -> None:
+        """Let all rows be found, and give back room that is not needed for them."""
+        self.tighten()
+        self._slots.fill(mixed(self._ses))
+        if self._headers is not None:
+            self._named.fill(self._headers[:, 0])
 
     def _add_recipients(self, start: int, stop: int, rows: Rows) -> None:
         first = self._end(start)

@@ -18,19 +18,21 @@ PACKED_BYTES: Final = 28
 """Of SES's id of a message."""
 _OURS: Final = (".amazonses.com", ".amazonses.com.cn")
 """SES sends as `ID@email.amazonses.com` in us-east-1, as `ID@REGION.amazonses.com` elsewhere."""
+_OURS_BYTES: Final = tuple(each.encode() for each in _OURS)
 _REGULAR: Final = 60
 """Characters of an id: 16, 8, 4, 4, 4, 12 and 6 hex digits."""
 _DASHES: Final = (16, 25, 30, 35, 40, 53)
 
 
 @lru_cache(maxsize=65_536)
-def _scoped(scope: str) -> bytes:
+def scoped(scope: str) -> bytes:
+    """What nodes know of a scope."""
     return blake2b(scope.encode(errors="surrogatepass"), digest_size=NODE_BYTES).digest()
 
 
 def node(scope: str, name: str) -> bytes:
     """The node of a name."""
-    return blake2b(_scoped(scope) + name.encode(errors="surrogatepass"), digest_size=NODE_BYTES).digest()
+    return blake2b(scoped(scope) + name.encode(errors="surrogatepass"), digest_size=NODE_BYTES).digest()
 
 
 def facet(of: bytes, subject: bytes) -> bytes:
@@ -40,7 +42,12 @@ def facet(of: bytes, subject: bytes) -> bytes:
 
 def subject_of(base_subject: str) -> bytes:
     """What facets know of a base subject."""
-    return blake2b(base_subject.encode(errors="surrogatepass"), digest_size=SUBJECT_BYTES).digest()
+    return subject_of_bytes(base_subject.encode(errors="surrogatepass"))
+
+
+def subject_of_bytes(base_subject: bytes) -> bytes:
+    """As `subject_of`, of UTF-8."""
+    return blake2b(base_subject, digest_size=SUBJECT_BYTES).digest()
 
 
 def ses_id(message_id: str) -> str:
@@ -50,6 +57,11 @@ def ses_id(message_id: str) -> str:
     """
     local, _, domain = message_id.rpartition("@")
     return local if local and domain.lower().endswith(_OURS) else ""
+
+
+def may_be_ours(message_id: bytes) -> bool:
+    """Whether `ses_id` has to look at a Message-ID (UTF-8)."""
+    return message_id.lower().endswith(_OURS_BYTES)
 
 
 def name_of(message_id: str) -> str:

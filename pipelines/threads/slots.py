@@ -63,6 +63,33 @@ class Slots:
             hashes, rows = np.concatenate((hash_of(kept[: kept.size - rows.size]), hashes)), kept
         self._place(hashes, rows)
 
+    def fill(self, hashes: Hashes) -> None:
+        """Remember the rows 0, 1, … of as many hashes, and no others: `add` of all at once, without its many passes.
+
+        In the order of their homes each row's place is the one after that of the row before it, or its home if that
+        is later. Room is made for these alone.
+        """
+        keys = self._spread(hashes)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        if self._probes is not None:
+            # More that are alike find no slot: see `add`.
+            alike = _ranks(keys) < self._probes
+            keys, order = keys[alike], order[alike]
+        self._slots = np.full(max(_LEAST, int(keys.size / self._load) + 1), _FREE, dtype=np.uint32)
+        self._size = 0
+        homes = self._at(keys)
+        numbers = np.arange(homes.size)
+        at = np.maximum.accumulate(homes - numbers) + numbers
+        if self._probes is not None and bool((at - homes >= self._probes).any()):
+            self._place(hashes[order], order)
+            return
+        inside = at < self._slots.size
+        self._slots[at[inside]] = order[inside].astype(np.uint32)
+        self._size = int(inside.sum())
+        # Those past the end go on at the start.
+        self._place(hashes[order[~inside]], order[~inside])
+
     def find(
         self, hashes: Hashes, same: Callable[[Numbers, Numbers], NDArray[np.bool_]], *, every: bool
     ) -> tuple[Numbers, Numbers]:
@@ -99,9 +126,15 @@ class Slots:
         rows: Numbers = self._slots[self._slots != _FREE].astype(np.int64)
         return rows
 
+    def _spread(self, hashes: Hashes) -> Hashes:
+        spread: Hashes = (hashes * _MIX) >> _HIGH
+        return spread
+
     def _home(self, hashes: Hashes) -> Numbers:
-        mixed = (hashes * _MIX) >> _HIGH
-        homes: Numbers = ((mixed * np.uint64(self._slots.size)) >> _HIGH).astype(np.int64)
+        return self._at(self._spread(hashes))
+
+    def _at(self, spread: Hashes) -> Numbers:
+        homes: Numbers = ((spread * np.uint64(self._slots.size)) >> _HIGH).astype(np.int64)
         return homes
 
     def _next(self, at: Numbers) -> Numbers:
@@ -118,3 +151,12 @@ class Slots:
             self._size += numbers.size - int(left.sum())
             numbers, at = numbers[left], self._next(at[left])
             probes += 1
+
+
+def _ranks(keys: Hashes) -> Numbers:
+    """Of sorted keys: which each is of those that are equal, from 0."""
+    numbers = np.arange(keys.size)
+    first = np.ones(keys.size, dtype=np.bool_)
+    first[1:] = keys[1:] != keys[:-1]
+    ranks: Numbers = numbers - np.maximum.accumulate(np.where(first, numbers, 0))
+    return ranks

@@ -10,6 +10,7 @@ from pipelines.threads import facts, members
 from pipelines.threads.feedback import event_of
 from pipelines.threads.index import FULL_ROWS
 from pipelines.threads.join import Received, Threads, Told, join_mails, join_sent
+from pipelines.threads.stored import Filling
 from pipelines.worker import thread_records as records
 from pipelines.worker.thread_table import PlainThreads
 from schemas.partitioning import of_tenant
@@ -39,7 +40,15 @@ def restored(memory: Memory, config: WorkerConfig, clock: int) -> PlainThreads:
         clock: the hour it is.
     """
     threads = PlainThreads(config.partitions, apart=config.tenants_apart)
-    for frame in memory.sent(config.outbound_days):
+
+    def partition_of(tenant: str) -> int:
+        return of_tenant(tenant if config.tenants_apart else "", config.partitions)
+
+    filling = Filling(threads.of, partition_of, clock)
+    for stored in memory.sent(config.outbound_days):
+        filling.add(stored)
+    filling.done()
+    for frame in memory.citing(config.outbound_days):
         for partition, part in _parted(frame, config):
             join_sent(threads.of(partition), [(_NO_MARK, part)], clock)
             threads.of(partition).graph.dirty = []
@@ -47,8 +56,7 @@ def restored(memory: Memory, config: WorkerConfig, clock: int) -> PlainThreads:
     for rows in _batched(memory.received(config.thread_days)):
         by_partition: dict[int, list[Received]] = {}
         for row in rows:
-            place = of_tenant(row["tenant"] if config.tenants_apart else "", config.partitions)
-            by_partition.setdefault(place, []).append(Received(_NO_MARK, row))
+            by_partition.setdefault(partition_of(row["tenant"]), []).append(Received(_NO_MARK, row))
         for place, mails in by_partition.items():
             told.setdefault(place, []).extend(join_mails(threads.of(place), mails, clock).told)
             threads.of(place).graph.dirty = []

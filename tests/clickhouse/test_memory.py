@@ -12,13 +12,17 @@ import pytest
 from connectors.clickhouse.memory import ClickHouseMemory
 from connectors.clickhouse.sql import Through
 from pipelines.threads.facts import MAIL_COLUMNS
+from pipelines.threads.join import Threads
+from pipelines.threads.stored import Filling
 from schemas import topics
 from schemas.mail import NO_RANK, OutboundMessage
 from schemas.partitioning import of_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from pipelines.threads.stored import Stored
 
 pytestmark = pytest.mark.embedded
 
@@ -67,6 +71,46 @@ def test_an_event_of_the_future_says_nothing_of_how_far_the_stream_is(
     assert memory().watermark() == (SENT + 1000) // HOUR_MS
 
 
+def kept(pieces: Iterable[Stored]) -> list[tuple[int, str, str, tuple[int, ...]]]:
+    """Of an index filled with messages: times, ids, campaigns and recipients."""
+    state = Threads(apart=False)
+    filling = Filling(lambda _: state, lambda _: 0, time.time_ns() // 1_000_000 // HOUR_MS)
+    for piece in pieces:
+        filling.add(piece)
+    filling.done()
+    rows = [bucket.sent(row) for bucket in state.index.buckets.values() for row in range(len(bucket))]
+    return sorted((each.time, each.ses, each.message()["campaign"], each.recipients) for each in rows)
+
+
+def test_many_messages_are_read_as_they_were_stored(memory: Any, insert: Any) -> None:
+    now, many = time.time_ns() // 1_000_000, 3000
+    regular = "0102019a0c7b3f2e-5e1f4a3c-9d2b-4e8f-a1c6-{:012x}-000000"
+    rows = [
+        {
+            "message_id": regular.format(n) if n % 3 else f"{'Ä' * (n % 200)}{n}",
+            "sent_time": now - n * HOUR_MS // 10,
+            "campaign": f"campaign {n % 7}",
+            "tenant": f"tenant {n % 3}",
+            "account": "123456789012",
+            "base_subject": f"{'long ' * (n % 60)}{n}",
+            "header_message_id": f"{n}@us.example" if n % 2 else "",
+            "recipients": list(range(-n, -n + n % 5)),
+        }
+        for n in range(many)
+    ]
+    insert(topics.OUTBOUND, rows)
+    insert(topics.OUTBOUND, rows[:500])
+    assert kept(memory().sent(30)) == sorted(
+        (
+            row["sent_time"],
+            row["message_id"],
+            row["campaign"],
+            tuple(np.array(row["recipients"], dtype=np.int32).view(np.uint32).tolist()),
+        )
+        for row in rows
+    )
+
+
 def test_messages_and_mails_of_the_last_days_be_they_sent_then_or_stored(
     memory: Any, client: Any, insert: Any
 ) -> None:
@@ -95,7 +139,8 @@ def test_messages_and_mails_of_the_last_days_be_they_sent_then_or_stored(
             mail | {"mail_id": b"n" * 16, "received_time": now, "arrival_id": -8, "path": "file"},
         ],
     )
-    frame = pl.concat(memory().sent(30)).sort("message_id")
+    assert [time for time, _, _, _ in kept(memory().sent(30))] == [long_ago, now]
+    frame = pl.concat(memory().citing(30)).unique(["message_id"]).sort("message_id")
     assert frame["message_id"].to_list() == ["new", "old"]
     assert frame["sent_time"].to_list() == [now, long_ago]
     assert frame["references"].to_list() == [["a@b", 'c"\n']] * 2
@@ -113,7 +158,8 @@ def test_messages_and_mails_of_the_last_days_be_they_sent_then_or_stored(
         columns = "* EXCEPT landed, toDateTime64(0, 3, 'UTC') AS landed"
         client.command(f"INSERT INTO then_{table} SELECT {columns} FROM {table} FINAL")
         client.command(f"EXCHANGE TABLES then_{table} AND {table}")
-    assert [row["message_id"] for frame in memory().sent(30) for row in frame.to_dicts()] == ["new"]
+    assert [time for time, _, _, _ in kept(memory().sent(30))] == [now]
+    assert [row["message_id"] for frame in memory().citing(30) for row in frame.to_dicts()] == ["new"]
     assert [row["mail_id"] for row in memory().received(30)] == [b"n" * 16]
 
 

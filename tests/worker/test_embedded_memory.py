@@ -52,6 +52,9 @@ class Memory:
     def sent(self, _days: int) -> Iterator[Any]:
         yield from ()
 
+    def citing(self, _days: int) -> Iterator[Any]:
+        yield from ()
+
     def received(self, _days: int) -> Iterator[Any]:
         yield from ()
 

@@ -51,6 +51,7 @@ class Remembered:
         yield np.full(keys.size, self.given["hour"]), keys
     def machines(self): return iter(())
     def sent(self, days): return iter(())
+    def citing(self, days): return iter(())
     def received(self, days): return iter(())
     def members(self): return iter(())
     def told(self): return iter(())
