@@ -1,4 +1,4 @@
-"""One chdb engine for the whole session (a process can hold only one), a database for each test."""
+"""One chdb engine for the whole session (a process can hold only one), a database of its own for each test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import warnings
-from itertools import count
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 # The model of the worker serves here too: a test folder is no package.
 sys.path.insert(0, str(Path(__file__).parents[1] / "worker"))
-_NUMBERS = count()
 SENT = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms."""
 
@@ -91,18 +90,65 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     keeper.close()
 
 
+class Databases:
+    """Migrated databases, each lent to one test at a time.
+
+    Emptying one takes a few ms, migrating one half a second. One whose schema a test has changed is not lent again.
+    """
+
+    def __init__(self, engine: Path) -> None:
+        self._dsn = f"chdb://{engine}"
+        self._made: dict[str, list[Any]] = {}
+        self._free: list[str] = []
+
+    def take(self) -> str:
+        if self._free:
+            return self._free.pop()
+        name = f"t{len(self._made)}"
+        with closing(open_client(self._dsn, create=True, database=name)) as client:
+            migrate(client)
+            self._made[name] = self._schema(client)
+        return name
+
+    def give_back(self, name: str) -> None:
+        with closing(open_client(self._dsn, create=True, database=name)) as client:
+            if self._schema(client) != self._made[name]:
+                client.command(f"DROP DATABASE {name} SYNC")
+                return
+            rows = "SELECT name FROM system.tables WHERE database = currentDatabase() AND total_rows > 0"
+            for (table,) in client.query(rows).result_rows:
+                if table != "schema_migrations":
+                    client.command(f"TRUNCATE TABLE {table} SYNC")
+        self._free.append(name)
+
+    @staticmethod
+    def _schema(client: Client) -> list[Any]:
+        made = "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() ORDER BY name"
+        tables = list(client.query(made).result_rows)
+        if not any(name == "schema_migrations" for name, _ in tables):
+            return tables
+        applied = "SELECT name, checksum FROM schema_migrations ORDER BY ALL"
+        return tables + list(client.query(applied).result_rows)
+
+
+@pytest.fixture(scope="session")
+def databases(engine: Path) -> Databases:
+    return Databases(engine)
+
+
 @pytest.fixture
-def database() -> str:
-    return f"t{next(_NUMBERS)}"
+def database(databases: Databases) -> Iterator[str]:
+    """A migrated, empty database of the test's own."""
+    name = databases.take()
+    yield name
+    databases.give_back(name)
 
 
 @pytest.fixture
 def client(engine: Path, database: str) -> Iterator[Client]:
     """A client of a migrated database of the test's own."""
-    client = open_client(f"chdb://{engine}", create=True, database=database)
-    migrate(client)
+    client = open_client(f"chdb://{engine}", database=database)
     yield client
-    client.command(f"DROP DATABASE {database} SYNC")
     client.close()
 
 

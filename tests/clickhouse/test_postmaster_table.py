@@ -181,9 +181,9 @@ def test_what_goes_wrong_is_tried_again_in_an_hour(
     assert all(row[1] == "" and "does not answer" in row[2] for row in rows)
 
 
-def test_a_database_that_is_not_migrated(engine: Path, database: str) -> None:
-    client = open_client(f"chdb://{engine}", create=True, database=database)
+def test_a_database_that_is_not_migrated(engine: Path) -> None:
+    client = open_client(f"chdb://{engine}", create=True, database="not_migrated")
     with pytest.raises(ClickHouseError, match="run `ses-streams migrate` first"):
         Table(client, "clickhouse://host/ses")
-    client.command(f"DROP DATABASE {database} SYNC")
+    client.command("DROP DATABASE not_migrated SYNC")
     client.close()
