@@ -29,6 +29,8 @@ CONNECT_S: Final = 8
 _REQUEST_MS: Final = 10_000
 _RETRY_S: Final = 0.1
 _KNOWN_MS: Final = 60_000
+_RECONNECT_MS: Final = 1000
+"""As the Java client has it. By kafka-python's default a broker that is back is not noticed for half a minute."""
 
 Offsets = dict[int, int]
 """Partition to offset."""
@@ -40,6 +42,7 @@ def client_options(settings: Kafka) -> dict[str, Any]:
         "bootstrap_servers": [each.strip() for each in settings.brokers.split(",") if each.strip()],
         "bootstrap_timeout_ms": CONNECT_S * 1000,
         "request_timeout_ms": _REQUEST_MS,
+        "reconnect_backoff_max_ms": _RECONNECT_MS,
         "security_protocol": settings.security_protocol,
     }
     if settings.sasl_mechanism:
