@@ -82,6 +82,7 @@ class Stage:
         self.admin.create_topics(
             [NewTopic(name, num_partitions=partitions, replication_factor=1) for name in names]
         )
+        self.admin.wait_for_topics(names, timeout_ms=60_000)  # Kafka creates them in the background
 
     def config(self, **other: Any) -> WorkerConfig:
         return WorkerConfig(
@@ -121,7 +122,7 @@ class Stage:
         self.producer.flush()
 
     def read(
-        self, topic: str, until: Callable[[list[dict[str, Any]]], bool], limit_s: float = 40
+        self, topic: str, until: Callable[[list[dict[str, Any]]], bool], limit_s: float = 120
     ) -> list[dict[str, Any]]:
         """Rows of a topic from its beginning, until they satisfy."""
         consumer = KafkaConsumer(bootstrap_servers=self.broker, auto_offset_reset="earliest")
@@ -194,6 +195,7 @@ def account_reaches(total: int) -> Callable[[list[dict[str, Any]]], bool]:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_rows(stage: Stage) -> None:
     first, second = range(600), range(300, 1200)
     with stage.worker() as worker:
@@ -209,7 +211,7 @@ def test_killed_in_the_middle_and_started_again_it_ends_with_the_same_rows(stage
         stage.write(blocks_of(range(1200, 1260)))
         rows = stage.read(stage.names.rates, account_reaches(1260))
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
+        assert worker.wait(60) == 0
     assert sends(rows)["campaign", "c0"] == 420
     assert sends(rows)["provider_campaign", "gmail:c1"] == 420
     assert (letter["stage"], letter["payload"]) == ("count", b"poison")

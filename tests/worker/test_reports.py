@@ -37,7 +37,7 @@ DIMENSIONS = (
 NOW = Opening(48, NOON_S // HOUR_S)
 few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 often = int(os.environ.get("CHAOS_SEEDS", "2"))
-many = settings(max_examples=300 * often, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=150 * often, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class Counting:
