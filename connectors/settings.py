@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin, ge
 import msgspec
 from msgspec import Meta, Struct, field
 
+from connectors.clickhouse.retention_settings import Retention
+from connectors.clickhouse.retention_settings import check as check_retention
 from connectors.errors import SettingsError
 from connectors.inbound.settings import Inbound
 from connectors.inbound.settings import check as check_inbound
@@ -185,6 +187,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     inbound: Inbound = Inbound()
     embedded: Embedded = Embedded()
     metrics: Metrics = Metrics()
+    retention: Retention = Retention()
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -270,6 +273,13 @@ def _check(settings: Settings) -> None:
     check_notify(settings.notify)
     check_response(settings.response)
     check_inbound(settings.inbound)
+    check_retention(
+        settings.retention,
+        counting_days=counting.retention_days,
+        thread_days=settings.inbound.thread_days,
+        outbound_days=settings.inbound.outbound_days,
+        postmaster_days=settings.postmaster.days,
+    )
     http = settings.bridge.http
     if bool(http.tls_certificate) != bool(http.tls_key):
         raise SettingsError(

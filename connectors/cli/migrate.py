@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from connectors.cli.wiring import worker_config
     from connectors.clickhouse.client import open_client, shown
     from connectors.clickhouse.migrations import migrate
+    from connectors.clickhouse.retention import retain
     from connectors.errors import BrokerError
     from connectors.kafka import ensure_topics
     from connectors.kafka_admin import grow
@@ -37,9 +38,12 @@ def run(args: argparse.Namespace) -> int:
     client = open_client(dsn, create=True)
     try:
         applied = migrate(client)
+        kept = retain(client, settings.retention)
     finally:
         client.close()
     print(f"ClickHouse at {shown(dsn)}: {', '.join(applied) or 'nothing to apply'}")
+    for each in kept:
+        print(f"ClickHouse at {shown(dsn)}: {each}")
     if args.grow and (fewer := grow(settings.kafka)):
         print(
             f"Kafka at {settings.kafka.brokers}: {', '.join(fewer)} have {settings.kafka.partitions} partitions now;"

@@ -58,6 +58,7 @@ def sink(outside: Outside) -> None:
     from connectors.clickhouse import answers, door, recounter, repair
     from connectors.clickhouse.client import data_path, open_client
     from connectors.clickhouse.migrations import migrate
+    from connectors.clickhouse.retention import retain
     from connectors.clickhouse.sink import Sink
     from connectors.clickhouse.sql import Through
     from connectors.kafka import ensure_topics
@@ -70,6 +71,8 @@ def sink(outside: Outside) -> None:
     data_path(dsn).mkdir(parents=True, exist_ok=True, mode=0o700)
     client = open_client(dsn, create=True)
     migrate(client)
+    for changed in retain(client, settings.retention):
+        logging.getLogger(__name__).warning("%s", changed)
     repair.repair(client, time.time_ns() // 1000, dimensions=settings.counting.dimensions)
     if config.tasks.get("postmaster"):
         start_daily(settings, outside.stop)

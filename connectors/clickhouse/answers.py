@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.clickhouse.client import Client, error_code, is_embedded, open_client
+from connectors.clickhouse.horizon import Horizon, horizon
 from connectors.clickhouse.literals import text, tuples
 from connectors.clickhouse.recount import (
     COUNTS_SOMETHING,
@@ -69,11 +70,18 @@ class Answers:
         self._client = client
         self._patiently = patiently
         self._as_of = 0
+        self._horizon = Horizon()
+
+    def gone(self, keys: Collection[KeyHour]) -> set[KeyHour]:
+        """Those among key-hours whose events are gone, or go: their rows of rates are the last word."""
+        self._horizon = self._patiently(lambda: horizon(self._query))
+        return {key for key in keys if key[2] < self._horizon.gone}
 
     def __call__(self, keys: Collection[KeyHour]) -> Iterator[list[Row]]:
         """Rows of `RecountRow`, one for each key-hour, in several lists; more for `(other)`s that change with them.
 
-        Everything that was to be counted must have landed before.
+        Everything that was to be counted must have landed before, and its events be there (`gone`). Where some of them
+        may not be there any more, no counter falls.
         """
         by_hour: dict[int, list[KeyHour]] = {}
         for key in keys:
@@ -113,6 +121,7 @@ class Answers:
         if others:
             found |= self._pick(others, new)
         self._add_versions(found, own | others)
+        self._keep(found, {key for key in own | others if key[2] < self._horizon.doubtful})
         return [_row(key, as_of, found[key]) for key in sorted(own | others)]
 
     def _found(self, keys: set[KeyHour], hours: Sequence[int]) -> dict[KeyHour, _Found]:
@@ -164,6 +173,20 @@ class Answers:
             )
             versions = {(row[0], row[1], int(row[2])): int(row[3]) for row in rows}
             found.update((key, _Found(versions.get(key, 0), counts=False, counters=_ZEROS)) for key in some)
+
+    def _keep(self, found: dict[KeyHour, _Found], keys: Collection[KeyHour]) -> None:
+        """Of each counter the greater of what is stored and what was counted."""
+        doubtful = sorted(keys)
+        for start in range(0, len(doubtful), KEYS_IN_SQL):
+            some = doubtful[start : start + KEYS_IN_SQL]
+            rows = self._query(
+                f"SELECT toString(dimension), value, toUnixTimestamp64Second(hour) AS h, {', '.join(COUNTERS)}"  # noqa: S608
+                f" FROM rate_rows FINAL WHERE (dimension, value, h) IN ({tuples(some)})"
+            )
+            for dimension, value, hour, *stored in rows:
+                key = (dimension, value, int(hour))
+                most = tuple(max(pair) for pair in zip(found[key].counters, map(int, stored), strict=True))
+                found[key] = replace(found[key], counters=most)
 
     def _heights(self, hours: Sequence[int]) -> dict[int, int]:
         sql = (

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from connectors.clickhouse import thread_memory
+from connectors.clickhouse.horizon import horizon
 from connectors.clickhouse.literals import text
 from connectors.clickhouse.marks import marks_sql
 from connectors.clickhouse.recount import COUNTS_SOMETHING
@@ -48,6 +49,8 @@ _MACHINES: Final = (
     f" WHERE signal IN ({', '.join(map(text, RATE_SIGNALS))}) GROUP BY alarm_key"
 )
 _MACHINE: Final = msgspec.json.Decoder(tuple[str, str])
+_OPEN_H: Final = 14 * 24
+_LIST: Final = msgspec.json.Decoder(list[str | int])
 _ROW: Final = msgspec.json.Decoder(dict[str, str | int])
 
 
@@ -66,8 +69,18 @@ class ClickHouseMemory:
         self._dimensions = ", ".join(map(text, dimensions)) or "''"
 
     def watermark(self) -> int:
-        """The hour of the latest event that is not ahead of the clock: see `Memory.watermark`."""
-        return int(b"".join(run_sql(_WATERMARK, "TSV", self._target)) or b"0")
+        """The hour of the latest event that is not ahead of the clock: see `Memory.watermark`.
+
+        At least so late that hours whose events are gone are closed: nothing remembers their ids. No hour is open
+        for longer than `_OPEN_H`, and events are kept for longer than that.
+        """
+        latest = int(b"".join(run_sql(_WATERMARK, "TSV", self._target)) or b"0")
+        known = horizon(self._rows)
+        closed = [before // 3600 + _OPEN_H for before in (known.gone, known.doubtful) if before]
+        return max([latest, *closed])
+
+    def _rows(self, query: str) -> list[list[str | int]]:
+        return [_LIST.decode(line) for line in lines(run_sql(query, "JSONCompactEachRow", self._target))]
 
     def seen(self, since: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint64]]]:
         """Hours and keys of events: see `Memory.seen`."""

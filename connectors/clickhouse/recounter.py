@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from kafka import KafkaConsumer
@@ -86,6 +87,8 @@ class Numbers:
     passes: int = 0
     answers: int = 0
     """Key-hours counted."""
+    kept: int = 0
+    """Key-hours that stay as they are, for the events that they count are gone."""
     letters: int = 0
     waiting: int = 0
     """Key-hours gathered for the next pass."""
@@ -128,6 +131,7 @@ class Recounter:
         self._generation = 0
         self._commits = Commits()
         self._earliest = 0.0
+        self._said: set[str] = set()
         self.numbers = Numbers()
         self.ready = threading.Event()
         """Set once partitions are assigned."""
@@ -142,7 +146,9 @@ class Recounter:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.RECOUNT_GROUP) | _OPTIONS)
             try:
-                subscribe(consumer, [topics.RECOUNTS], Rebalances(consumer, self._rebalanced, self.ready.set))
+                subscribe(
+                    consumer, [topics.RECOUNTS], Rebalances(consumer, self._rebalanced, self.ready.set), stop
+                )
                 with closing(
                     Outlet(KafkaBlocks(self._kafka), self._kafka.partitions, self._framing)
                 ) as outlet:
@@ -220,12 +226,21 @@ class Recounter:
             self._client = self._patience(self._connect)
         if self._answers is None:
             self._answers = Answers(self._client, self._patience)
-        for rows in self._answers(keys):
+        gone = self._answers.gone(keys)
+        self._say(gone, outlet)
+        for rows in self._answers([key for key in keys if key not in gone]):
             changed = [row for row in rows if not same_counters(row, known.get(key_of_row(row)))]
             outlet.send_answers(changed)
             self.numbers.answers += len(changed)
             others |= {key_of_row(row): row for row in changed if row["value"] == OTHER_VALUE}
         return others
+
+    def _say(self, gone: Collection[KeyHour], outlet: Outlet) -> None:
+        """That key-hours stay as they are: a dead letter for each month that they are of, once in a life."""
+        self.numbers.kept += len(gone)
+        months = {datetime.fromtimestamp(hour, UTC).strftime("%Y-%m") for _, _, hour in gone} - self._said
+        outlet.send_letters([_beyond(month) for month in sorted(months)])
+        self._said |= months
 
     def _await_passed(self, stages: Sequence[tuple[str, str]]) -> None:
         """Wait until groups have passed the ends of topics, one stage after the other, each taken when it begins.
@@ -295,6 +310,23 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 def _passed(committed: kafka_clients.Offsets, ends: kafka_clients.Offsets) -> bool:
     return all(committed.get(partition, 0) >= end for partition, end in ends.items())
+
+
+def _beyond(month: str) -> Any:
+    """What tells people of events that come too late to be counted."""
+    LOG.warning(
+        "events sent in %s came later than events are kept: the rates of then stay as they are", month
+    )
+    return dead_letter(
+        time=int(time.time() * 1000),
+        stage="recount",
+        cause="beyond_retention",
+        detail=f"events came of messages sent in {month}, which is longer ago than events are kept (retention.events):"
+        " the rates of those hours stay as they are, for they cannot be counted again; to have an archive counted,"
+        " set retention.events to 0, run `ses-streams migrate` (or start `up` anew), and replay it",
+        source=f"rates://{month}",
+        payload=b"",
+    )
 
 
 def _letter(record: Any, problem: str) -> Any:

@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.clickhouse.horizon import horizon
 from connectors.clickhouse.inserts import RATES, insert_blocks
 from connectors.clickhouse.recount import HOUR_S, Hours, between, chunks, ranges_of, recount_sql
 from pipelines.counting.rate import KeyHour, rows
@@ -53,6 +54,8 @@ def repair(
 ) -> Repaired:
     """Recount what may be off and correct it. Nobody else may be writing.
 
+    Hours whose events are gone stay as they are; where some of them may be gone, no counter falls.
+
     Args:
         client: of a migrated database.
         now_us: microseconds since the epoch: corrected rows get at least this version, like the worker's.
@@ -62,10 +65,11 @@ def repair(
     """
     (began,) = client.query("SELECT now64(3, 'UTC')").first_row
     touched = None if everything else _touched(client)
-    heights = _heights(client, touched)
+    known = horizon(lambda sql: client.query(sql).result_rows)
+    heights = [(hour, height) for hour, height in _heights(client, touched) if hour >= known.gone]
     wrong = done = 0
     for hours in chunks(heights, _EVENTS_AT_ONCE):
-        found = client.query(differences_sql(ranges_of(hours), dimensions)).result_rows
+        found = client.query(differences_sql(ranges_of(hours), dimensions, known.doubtful)).result_rows
         for start in range(0, len(found), _ROWS_AT_ONCE):
             _correct(client, found[start : start + _ROWS_AT_ONCE], now_us)
         wrong += len(found)
@@ -82,16 +86,22 @@ def mark_clean_stop(client: Client) -> None:
     client.command("INSERT INTO clean_stops (time) SELECT now64(3, 'UTC')")
 
 
-def differences_sql(hours: Sequence[Hours] | None = None, dimensions: Sequence[str] = DIMENSIONS) -> str:
+def differences_sql(
+    hours: Sequence[Hours] | None = None, dimensions: Sequence[str] = DIMENSIONS, doubtful: int = 0
+) -> str:
     """A query of the rows of rates that are off: dimension, value, hour, stored version, right counters.
 
     A stored row that should not be comes with zeros; one that is missing has version 0, unless it belongs to
-    `(other)` (see `recount_sql`).
+    `(other)` (see `recount_sql`). In hours before `doubtful` (seconds) counters that are greater than they should be
+    are not off.
     """
-    right = ", ".join(f"sum(w_{name}) AS {name}" for name in COUNTERS)
+    right = ", ".join(
+        f"if(hour < {doubtful}, greatest(sum(w_{name}), sum(h_{name})), sum(w_{name})) AS {name}"
+        for name in COUNTERS
+    )
     wanted = ", ".join(f"{name} AS w_{name}, 0 AS h_{name}" for name in COUNTERS)
     held = ", ".join(f"0 AS w_{name}, {name} AS h_{name}" for name in COUNTERS)
-    off = " OR ".join(f"sum(w_{name}) != sum(h_{name})" for name in COUNTERS)
+    off = " OR ".join(f"{name} != sum(h_{name})" for name in COUNTERS)
     return f"""
 SELECT dimension, value, hour, max(version) AS stored, {right}
 FROM

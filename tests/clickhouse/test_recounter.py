@@ -18,6 +18,8 @@ from connectors.cli.beside import beside
 from connectors.clickhouse.client import open_client
 from connectors.clickhouse.landing import Retry
 from connectors.clickhouse.recounter import Policy, Recounter
+from connectors.clickhouse.retention import retain
+from connectors.clickhouse.retention_settings import Retention
 from connectors.kafka import Positions, client_options
 from connectors.kafka_commits import Commits
 from schemas import topics
@@ -257,3 +259,27 @@ def test_what_is_no_request_is_a_dead_letter(place: Place, event: Any, insert: A
         "2 of 3 rows are no key and hour, such as ('shoe_size', '43', 1767225600)",
         "MalformedBlock",
     ]
+
+
+def test_what_is_longer_ago_than_events_are_kept_stays_and_is_told_once(
+    place: Place, event: Any, insert: Any, client: Any
+) -> None:
+    retain(client, Retention(events=30))
+    now = int(time.time()) // 3600 * 3600
+    recent, old = now - 5 * 86_400, now - 100 * 86_400
+    month = time.strftime("%Y-%m", time.gmtime(old))
+    late = [
+        event(number, sent_time=hour * 1000, event_time=now * 1000)
+        for number, hour in enumerate((old, recent))
+    ]
+    insert(topics.EVENTS, late)
+    place.ask(*(("campaign", "spring", hour) for hour in (old, recent)))
+    running = place.start()
+    until(lambda: place.committed() == 1)
+    place.ask(("account", "111122223333", old))
+    until(lambda: place.committed() == 2)
+    assert [(row["hour"], row["sends"]) for row in place.answers()] == [(recent, 1)]
+    assert (running.part.numbers.kept, running.part.numbers.letters) == (2, 0)
+    (letter,) = place.answers(topics.DEAD_LETTERS)
+    assert (letter["stage"], letter["cause"]) == ("recount", "beyond_retention")
+    assert f"sent in {month}," in letter["detail"]
