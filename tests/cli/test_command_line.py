@@ -103,6 +103,7 @@ def test_no_broker(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     monkeypatch.setenv("SES_STREAMS_PRIVACY__PII_KEY", "k")
     monkeypatch.setenv("SES_STREAMS_BRIDGE__HTTP__BIND", "127.0.0.1:0")
     monkeypatch.setenv("SES_STREAMS_KAFKA__BROKERS", "127.0.0.1:1")
+    monkeypatch.setattr("connectors.kafka.CONNECT_S", 0.2)
     assert exits("bridge") == 4
     assert "no Kafka broker answers at 127.0.0.1:1" in capsys.readouterr().err
 
