@@ -64,6 +64,11 @@ def replay(settings: Settings, directory: DataDirectory, sources: list[str], *, 
     """Replay what `wiring.absolute` gives; the exit code."""
     from connectors.cli.wiring import mailroom_of
 
+    if days := settings.retention.events:
+        notice(
+            f"events of messages that were sent more than {days} days ago are neither kept nor counted"
+            " (retention.events in the settings)"
+        )
     with Progress("replaying", 0, "KiB") as progress:
         tally = Tally(progress)
         if is_production(settings):

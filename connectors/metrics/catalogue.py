@@ -269,6 +269,14 @@ _SINK: Final = (
     Metric("sink_recount_passes", "sink", "counter", "passes", "of recounting done", "none by itself"),
     Metric("sink_recounts", "sink", "counter", "key-hours", "recounted", "none by itself"),
     Metric(
+        "sink_recounts_kept",
+        "sink",
+        "counter",
+        "key-hours",
+        "not recounted, for their events are older than retention.events",
+        "grows by much: an archive is replayed that is older; operations.md, Retention",
+    ),
+    Metric(
         "sink_recount_seconds",
         "sink",
         "gauge",

@@ -112,6 +112,7 @@ def of_recounter(numbers: RecounterNumbers) -> Iterator[Sample]:
     yield Sample("sink_recounts_pending", numbers.waiting)
     yield Sample("sink_recount_passes", numbers.passes)
     yield Sample("sink_recounts", numbers.answers)
+    yield Sample("sink_recounts_kept", numbers.kept)
     yield Sample("sink_recount_seconds", numbers.seconds)
     yield Sample("sink_recount_rejected", numbers.letters)
 
