@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import groupby
-from operator import call
+from operator import call, itemgetter
 from typing import Any, Final, TypeVar
 
 from fastavro import schemaless_writer
@@ -100,6 +100,8 @@ _LAST: Final = (
     *(bytes((pair & 0x7F | 0x80, pair >> 7)) for pair in range(1 << 7, 1 << 14)),
 )
 """The last up to 14 bits."""
+_SIZES: Final = _LAST[::2]
+"""Of strings that are shorter than 8 KiB; fastavro encodes the row of a longer one."""
 
 
 def encoder(schema: Any) -> Encoder:
@@ -188,7 +190,7 @@ def _array(definition: Any) -> Encoder | None:
 
 def _record(definition: Any) -> Encoder | None:
     """An expression made of the schema, as `dataclasses` makes methods: looping over fields takes a third more."""
-    names: dict[str, Any] = {"join": b"".join}
+    names: dict[str, Any] = {"join": b"".join, "sizes": _SIZES}
     values: list[str] = []
     for together, group in groupby(definition["fields"], _repeats):
         fields = list(group)
@@ -198,13 +200,17 @@ def _record(definition: Any) -> Encoder | None:
             if one is None:
                 return None
             encoders.append(one)
-        got = [f"row[{field['name']!r}]" for field in fields]
         if together and len(fields) > 1:
-            name = f"neighbours_{len(names)}"
+            name, get = f"neighbours_{len(names)}", f"get_{len(names)}"
             names[name] = _Neighbours(encoders)
-            values.append(f"{name}[{', '.join(got)}]")
+            names[get] = itemgetter(*(field["name"] for field in fields))
+            values.append(f"{name}[{get}(row)]")
         else:
-            for one, value in zip(encoders, got, strict=True):
+            for field, one in zip(fields, encoders, strict=True):
+                value = f"row[{field['name']!r}]"
+                if field["type"] == "string":
+                    values.append(f"sizes[len(text := {value}.encode())], text")
+                    continue
                 name = f"encode_{len(names)}"
                 names[name] = one
                 values.append(f"{name}({value})")

@@ -152,8 +152,7 @@ class Intake:
                 taken.dead_letters.append(letter(event, provenance, offset))
             else:
                 taken.events.append(event)
-                mail = outcome.payload.mail
-                if self._outbound and mail and (row := self._outbound.of(event, mail)):
+                if self._outbound and (row := self._outbound.of(event, outcome.payload)):
                     taken.outbound.append(row)
         elif isinstance(outcome, ObjectRef):
             taken.objects.append(outcome)

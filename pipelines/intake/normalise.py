@@ -6,9 +6,7 @@ only where `mail` is silent.
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypedDict, cast
+from typing import TYPE_CHECKING, Final
 
 from msgspec import DecodeError, Struct
 
@@ -19,7 +17,7 @@ from pipelines.intake.identity import arrival_id, event_id
 from pipelines.intake.machine_opens import is_machine_open
 from pipelines.intake.smtp_signals import is_reputation_signal
 from pipelines.intake.timestamps import END, TimestampParser
-from schemas.events import BLANK, OTHER, Recipient, SesEvent, Tag
+from schemas.events import BLANK, OTHER, Recipient, SesEvent
 from schemas.rows import Constant
 from schemas.ses import COMMON_HEADERS, HEADERS, TAGS
 
@@ -36,10 +34,9 @@ _CACHED: Final = 20_000
 """Recipients and senders remembered: a message's events arrive near each other."""
 _CACHED_LENGTH: Final = 4096
 """Characters: what is longer is nothing SES wrote, and a cache of it would have no bound."""
-_CACHED_TAGS: Final = 4000
+_CACHED_ALIKE: Final = 4000
 """Sets of tags remembered; a campaign's messages share theirs, unless they are tagged one by one."""
-_CACHED_ARNS: Final = 1024
-_FEEDBACK_ID: Final = re.compile(rb'"feedback-id"', re.IGNORECASE)
+_FEEDBACK_ID: Final = b'"feedback-id"'
 """Told from the undecoded headers: hardly a message has this one."""
 _NOWHERE: Final = ("", "")
 _ABSENT: Final = (b"", b"null")
@@ -55,18 +52,8 @@ class _Known(Struct, gc=False):
     reports: bool
 
 
-class _Named(TypedDict):
-    """What tags name: fields of a `SesEvent`."""
-
-    tagged: bool
-    tags: list[Tag]
-    from_domain: str
-    configuration_set: str
-    tenant: str
-    outgoing_ip: str
-    feedback_a: str
-    feedback_b: str
-    campaign: str
+_Alike = tuple[bytes, str | None, str | int | None]
+"""What messages have in common that come to the same account, region and tags."""
 
 
 class Normaliser:
@@ -87,7 +74,8 @@ class Normaliser:
         self._recipients: dict[str, _Known] = {}
         self._domains: dict[str, Provider] = {}
         self._senders: dict[str, str] = {}
-        self._tags: dict[bytes, SesEvent] = {}
+        self._alike: dict[_Alike, SesEvent] = {}
+        """By tags, `sourceArn` and account: an event of which no more is known."""
 
     def normalise(self, found: SesPayload, provenance: Provenance, offset: int) -> SesEvent | Rejection:
         """The event, or why there is none.
@@ -103,13 +91,19 @@ class Normaliser:
         if sent is None:
             detail = f"mail.timestamp is {mail.timestamp!r:.60}: not a time between 1990 and 2199."
             return Rejection("normalise", "invalid_timestamp", detail, found.raw)
-        event = BLANK.copy()
+        try:
+            event, invalid = self._begun(mail), None
+        except (DecodeError, UnicodeDecodeError) as error:
+            event, invalid = BLANK.copy(), error
         word = payload.event_type or payload.notification_type or ""
         reader = READERS.get(word)
         about = reader(payload, event) if reader else unknown(found.raw)
         if about is None:
             detail = f"A {word} event without the object that describes it."
             return Rejection("normalise", "missing_payload", detail, found.raw)
+        if invalid:
+            detail = f"{invalid}.".replace("`$", "`$.mail.tags")
+            return Rejection("parse", "invalid_field", detail, found.raw)
         if reader:
             event["event_type"] = word
         else:
@@ -119,11 +113,6 @@ class Normaliser:
         self._identify(event, about, mail, word)
         if not payload.event_type:
             event["origin"] = "notification"
-        try:
-            self._attribute(event, mail)
-        except (DecodeError, UnicodeDecodeError) as error:
-            detail = f"{error}.".replace("`$", "`$.mail.tags")
-            return Rejection("parse", "invalid_field", detail, found.raw)
         event["path"] = found.path
         event["arrival_id"] = arrival_id(found.path, provenance.uri, offset, found.position)
         return event
@@ -141,52 +130,48 @@ class Normaliser:
         if word == "Open":
             event["machine_open"] = is_machine_open(event["user_agent"], time - sent)
 
-    def _attribute(self, event: SesEvent, mail: Mail) -> None:
+    def _begun(self, mail: Mail) -> SesEvent:
         """Account, region, tags, and what the tags name; from `mail` alone.
 
         An envelope knows account and region too, but only on some paths, and an event must count the same by
         whichever path it comes first. (Open and Click have no `sourceArn`, so no region.)
         """
-        region, account = _region_account(mail.source_arn) if mail.source_arn else _NOWHERE
-        event["account"] = account = str(mail.sending_account_id or "") or account
-        event["region"] = region
-        raw = bytes(mail.tags)
-        if raw in _ABSENT:
-            event["from_domain"] = self._sender(mail.source)
-            return
-        named = self._tags.get(raw) or self._named(raw)
-        event.update(named)
+        alike = (bytes(mail.tags), mail.source_arn, mail.sending_account_id)
+        event = (self._alike.get(alike) or self._attributed(alike)).copy()
         if not event["from_domain"]:
             event["from_domain"] = self._sender(mail.source)
-        if region and account:
-            event["feedback_c"] = f"{region}.{account}"
         # Where tags name a or b, SES writes the header with them. Where not, the caller's own header is what counts.
-        if not event["feedback_a"] and not event["feedback_b"] and _FEEDBACK_ID.search(mail.headers):
+        if event["tagged"] and not event["feedback_a"] and not event["feedback_b"]:
             _read_header(event, mail)
+        return event
 
-    def _named(self, raw: bytes) -> SesEvent:
-        tags = TAGS.decode(raw) or {}
-        feedback_a = _first(tags, "ses:feedback-id-a")
-        configuration_set = _first(tags, "ses:configuration-set")
+    def _attributed(self, alike: _Alike) -> SesEvent:
+        raw, arn, account_id = alike
+        region, account = _region_account(arn) if arn else _NOWHERE
+        event = BLANK.copy()
+        event["account"] = account = str(account_id or "") or account
+        event["region"] = region
+        if raw not in _ABSENT:
+            self._name(event, TAGS.decode(raw) or {})
+            if region and account:
+                event["feedback_c"] = f"{region}.{account}"
+        if len(raw) + len(arn or "") + len(account) <= _CACHED_LENGTH:
+            if len(self._alike) >= _CACHED_ALIKE:
+                self._alike.clear()
+            self._alike[alike] = event
+        return event
+
+    def _name(self, event: SesEvent, tags: dict[str, list[str]]) -> None:
+        event["tagged"] = True
+        event["tags"] = Constant([{"name": name, "values": tags[name]} for name in sorted(tags)])
+        event["from_domain"] = _first(tags, "ses:from-domain").lower()
+        event["configuration_set"] = _first(tags, "ses:configuration-set")
+        event["tenant"] = _first(tags, "ses:tenant-name")
+        event["outgoing_ip"] = _first(tags, "ses:outgoing-ip")
+        event["feedback_a"] = _first(tags, "ses:feedback-id-a")
+        event["feedback_b"] = _first(tags, "ses:feedback-id-b")
         campaign = _first(tags, self._policy.campaign_tag) if self._policy.campaign_tag else ""
-        fields = _Named(
-            tagged=True,
-            tags=Constant([{"name": name, "values": tags[name]} for name in sorted(tags)]),
-            from_domain=_first(tags, "ses:from-domain").lower(),
-            configuration_set=configuration_set,
-            tenant=_first(tags, "ses:tenant-name"),
-            outgoing_ip=_first(tags, "ses:outgoing-ip"),
-            feedback_a=feedback_a,
-            feedback_b=_first(tags, "ses:feedback-id-b"),
-            campaign=feedback_a or campaign or configuration_set,
-        )
-        # An event's fields, some of them: a TypedDict's `update` takes its own type only.
-        named = cast("SesEvent", fields)
-        if len(raw) <= _CACHED_LENGTH:
-            if len(self._tags) >= _CACHED_TAGS:
-                self._tags.clear()
-            self._tags[raw] = named
-        return named
+        event["campaign"] = event["feedback_a"] or campaign or event["configuration_set"]
 
     def _about(self, event: SesEvent, about: About, mail: Mail) -> Iterable[str]:
         """Fill in the recipients; their plain addresses in lower case, for the identity."""
@@ -266,6 +251,8 @@ def _first(tags: dict[str, list[str]], name: str) -> str:
 
 def _read_header(event: SesEvent, mail: Mail) -> None:
     """Take the Feedback-ID from the message's own header, where there is a sound one."""
+    if _FEEDBACK_ID not in bytes(mail.headers).lower():
+        return
     try:
         headers = HEADERS.decode(mail.headers) or []
     except (DecodeError, UnicodeDecodeError):
@@ -291,7 +278,6 @@ def _header_recipients(mail: Mail) -> list[str]:
     return addresses.listed([to] if isinstance(to, str) else to) if to else []
 
 
-@lru_cache(_CACHED_ARNS)
 def _region_account(arn: str) -> tuple[str, str]:
     """Region and account of `arn:partition:service:region:account:resource`; empty where it is none."""
     parts = arn.split(":", 5)

@@ -25,13 +25,13 @@ from pipelines.mail.conversations import conversations_of
 from pipelines.mail.fields import decoded
 from pipelines.mail.subject import base_subject
 from schemas.rows import Constant
-from schemas.ses import HEADERS, SENT_HEADERS, SentHeaders
+from schemas.ses import HEADERS, SENT_HEADERS, Mail, SentHeaders
 
 if TYPE_CHECKING:
     from pipelines.mail.policy import MailPolicy
     from schemas.events import SesEvent
     from schemas.mail import OutboundMessage
-    from schemas.ses import Mail
+    from schemas.ses import Payload
 
 _HOUR_MS: Final = 3_600_000
 _HOURS: Final = 10_000
@@ -39,6 +39,8 @@ _HOURS: Final = 10_000
 _LONGEST: Final = 998
 """Characters of a subject or an id that are kept: those of a line (RFC 5322, 2.1.1)."""
 _WANTED: Final = ("message-id", "subject", "in-reply-to", "references", "from", "reply-to")
+_SPELLINGS: Final = 1024
+"""Of names that are remembered; full, it starts afresh."""
 _OWN_DOMAIN: Final = ".amazonses.com"
 _PLAIN_ID: Final = re.compile(r"<([^<>\s]{1,998})>")
 _MARKED: Final = re.compile("[:\uff1a[(]")
@@ -61,25 +63,25 @@ class Outbound:
         self._told: dict[Hour, bool] = {}
         """Whether every Send of an hour that was seen had a subject."""
 
-    def of(self, event: SesEvent, mail: Mail) -> OutboundMessage | None:
-        """The row of a message, of an event and the `mail` that it was made from; None: this event makes none."""
+    def of(self, event: SesEvent, payload: Payload) -> OutboundMessage | None:
+        """The row of a message, of an event and the payload that it was made from; None: this event makes none."""
         kind = event["event_type"]
         if kind not in ("Send", "Delivery") or not event["tagged"]:
             return None
         hour = (event["account"], event["configuration_set"], event["sent_time"] // _HOUR_MS)
         told = self._told.get(hour)
         if kind == "Delivery":
-            return None if told else self._row(event, mail)
-        row = self._row(event, mail)
+            return None if told else self._row(event, payload)
+        row = self._row(event, payload)
         if told is None and len(self._told) >= _HOURS:
             self._told.clear()
         if told is not False:
             self._told[hour] = row["subject"] != ""
         return row
 
-    def _row(self, event: SesEvent, mail: Mail) -> OutboundMessage:
-        said = _Said(mail)
-        in_reply_to, references = said.field("in-reply-to"), said.field("references")
+    def _row(self, event: SesEvent, payload: Payload) -> OutboundMessage:
+        said = _Said(payload.mail or Mail())
+        in_reply_to, references = said.fields.get("in-reply-to"), said.fields.get("references")
         ours = {each.lower() for each in said.addresses()} if in_reply_to or references or self._rules else ()
         subject = said.subject()
         return {
@@ -101,14 +103,19 @@ class Outbound:
             "in_reply_to": ids.of_values([in_reply_to], ours) if in_reply_to else _NONE,
             "references": ids.of_values([references], ours) if references else _NONE,
             "conversations": conversations_of(self._rules, ours, self._pseudonyms) if self._rules else _NONE,
-            "recipients": self._recipients(event, said),
+            "recipients": self._recipients(event, payload),
         }
 
-    def _recipients(self, event: SesEvent, said: _Said) -> list[int]:
-        """Of the message: a Send names all of them, a Delivery those that it is about."""
-        if event["event_type"] == "Send":
-            return marks(each["address"] for each in event["recipients"])
-        return marks(self._pseudonyms.recipient(each).address for each in said.destination())
+    def _recipients(self, event: SesEvent, payload: Payload) -> list[int]:
+        """Of the message: a Send names all of them, a Delivery those that it is about; mostly all of them, too."""
+        delivery = payload.delivery
+        everybody = payload.mail.destination or [] if payload.mail else []
+        rows = event["recipients"]
+        if event["event_type"] == "Send" or (
+            delivery and delivery.recipients == everybody and all(row["domain"] for row in rows)
+        ):
+            return marks([row["address"] for row in rows])
+        return marks([self._pseudonyms.recipient(each).address for each in everybody])
 
 
 @lru_cache(maxsize=4096)
@@ -123,34 +130,28 @@ class _Said:
     Headers that are missing, cut off (SES keeps 10 KB) or malformed leave empty what they would say.
     """
 
-    __slots__ = ("_common", "_fields", "_mail")
+    __slots__ = ("_common", "_mail", "fields")
 
     def __init__(self, mail: Mail) -> None:
         self._mail = mail
         self._common: SentHeaders | None = None
-        self._fields: dict[str, str] = {}
         try:
             rows = HEADERS.decode(mail.headers) or ()
         except (DecodeError, UnicodeDecodeError):
             rows = ()
-        for row in rows:
-            name = _wanted(row.name)
-            if name and row.value:
-                self._fields.setdefault(name, row.value)
-
-    def field(self, name: str) -> str:
-        """Of `headers`; empty when there is none."""
-        return self._fields.get(name, "")
+        self.fields = {_NAMES[row.name]: row.value for row in reversed(rows) if row.value}
+        """Of `headers`, those that are wanted, by their names in lower case."""
+        self.fields.pop("", None)
 
     def subject(self) -> str:
         """The caller's, else the one that SES made of a template."""
-        found = self._fields.get("subject") or self._commons().subject or ""
+        found = self.fields.get("subject") or self._commons().subject or ""
         return (decoded(found) if "=?" in found else found)[:_LONGEST].strip()
 
     def own_id(self, ses_id: str) -> str:
         """The caller's Message-ID; empty where it is SES's, in any form."""
         # commonHeaders has it too, but that of SES where the caller gave none.
-        value = self._fields.get("message-id") if self._fields else self._commons().message_id
+        value = self.fields.get("message-id") if self.fields else self._commons().message_id
         if not value:
             return ""
         plain = _PLAIN_ID.fullmatch(value)
@@ -159,16 +160,12 @@ class _Said:
         ours = found == ses_id or (local == ses_id and f".{domain.lower()}".endswith(_OWN_DOMAIN))
         return "" if ours else found
 
-    def destination(self) -> list[str]:
-        """All recipients."""
-        return self._mail.destination or []
-
     def addresses(self) -> list[str]:
         """Bare addresses of recipients, From and Reply-To."""
         common = self._commons()
         senders = [
-            self.field("from"),
-            self.field("reply-to"),
+            self.fields.get("from"),
+            self.fields.get("reply-to"),
             *_listed(common.from_),
             *_listed(common.reply_to),
         ]
@@ -186,11 +183,18 @@ class _Said:
         return self._common
 
 
-@lru_cache(maxsize=1024)
-def _wanted(name: str | None) -> str:
-    """The name of a field in lower case; empty: it is not wanted."""
-    lower = name.strip().lower() if name else ""
-    return lower if lower in _WANTED else ""
+class _Names(dict[str | None, str]):
+    """Names of fields as they are spelled, in lower case; empty: it is not wanted."""
+
+    def __missing__(self, name: str | None) -> str:
+        lower = name.strip().lower() if name else ""
+        if len(self) >= _SPELLINGS:
+            self.clear()
+        self[name] = wanted = lower if lower in _WANTED else ""
+        return wanted
+
+
+_NAMES: Final = _Names()
 
 
 def _listed(value: list[str] | str | None) -> list[str]:
