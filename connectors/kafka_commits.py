@@ -16,6 +16,7 @@ from kafka import errors as kafka_errors
 from connectors.kafka import client_options
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kafka import TopicPartition
@@ -126,16 +127,27 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned()
 
 
-def subscribe(consumer: Any, names: Sequence[str], listener: Rebalances) -> None:
+def subscribe(consumer: Any, names: Sequence[str], listener: Rebalances, stop: threading.Event) -> None:
     """Join the group of a consumer, to read some topics.
 
-    Not before their metadata are known, if that takes no longer than a few seconds: a member that leads its group and
-    does not know the topics yet assigns none, and where it learns of them while it joins kafka-python (3.0.12) was seen
-    never to join again (as KAFKA-3949 was in Java's), nor to send heart-beats.
+    Not before their metadata are known, or a few seconds have gone by since a broker answered without them: a member
+    that leads its group and does not know the topics yet assigns none, and where it learns of them while it joins
+    kafka-python (3.0.12) was seen never to join again (as KAFKA-3949 was in Java's), nor to send heart-beats. So a
+    broker that is away is waited for here, until it answers or `stop` is set.
     """
-    deadline = time.monotonic() + _KNOWN_S
-    while not all(consumer.partitions_for_topic(name) for name in names) and time.monotonic() < deadline:
-        time.sleep(_KNOWN_AGAIN_S)
+    # Its `partitions_for_topic` waits for the answer of a broker however long that takes; this asks, and looks.
+    cluster = consumer._cluster  # noqa: SLF001 - it has no other way
+    cluster.need_all_topic_metadata = True
+    deadline = float("inf")
+    asked = cluster.request_update()
+    while not all(cluster.partitions_for_topic(name) for name in names) and time.monotonic() < deadline:
+        if asked.is_done:
+            if asked.succeeded():
+                deadline = min(deadline, time.monotonic() + _KNOWN_S)
+            asked = cluster.request_update()
+        if stop.wait(_KNOWN_AGAIN_S):
+            break
+    # It also ends asking for all topics.
     consumer.subscribe(list(names), listener=listener)
 
 

@@ -157,7 +157,9 @@ class Explainer:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.EVIDENCE_GROUP))
             try:
-                subscribe(consumer, [topics.ALARMS], Rebalances(consumer, self._rebalanced, self.ready.set))
+                subscribe(
+                    consumer, [topics.ALARMS], Rebalances(consumer, self._rebalanced, self.ready.set), stop
+                )
                 self._look_again = time.monotonic() + self._policy.again_s
                 self._take_left()
                 with closing(KafkaBlocks(self._kafka)) as producer:

@@ -129,7 +129,9 @@ class Sink:
             consumer = KafkaConsumer(**consumer_options(self._kafka, topics.SINK_GROUP))
             inserter = ThreadPoolExecutor(1, thread_name_prefix="clickhouse-insert")
             try:
-                subscribe(consumer, tuple(TARGETS), Rebalances(consumer, self._rebalanced, self.ready.set))
+                subscribe(
+                    consumer, tuple(TARGETS), Rebalances(consumer, self._rebalanced, self.ready.set), stop
+                )
                 while not stop.is_set():
                     self._turn(consumer, inserter)
                 self._drain(consumer, inserter)

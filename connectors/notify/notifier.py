@@ -176,7 +176,9 @@ class Notifier:
         with kafka_clients.sentences(self._kafka):
             consumer = KafkaConsumer(**consumer_options(self._kafka, group))
             try:
-                subscribe(consumer, [topics.ALARMS], Rebalances(consumer, self._revoked, self._assigned))
+                subscribe(
+                    consumer, [topics.ALARMS], Rebalances(consumer, self._revoked, self._assigned), stop
+                )
                 while not stop.is_set():
                     self._turn(consumer, desk)
                 self._drain(consumer, desk)
