@@ -23,6 +23,7 @@ from connectors.notify.settings import check as check_notify
 from connectors.response.settings import Response
 from connectors.response.settings import check as check_response
 from connectors.secret import Secret as Secret  # noqa: PLC0414 - it is taken from here
+from connectors.setting_words import sentence
 from schemas.counters import DIMENSIONS, is_dimension
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         settings = msgspec.convert(tree, Settings, dec_hook=_secret)
     except msgspec.ValidationError as error:
         where = f"{chosen}: " if chosen else ""
-        raise SettingsError(f"{where}{_sentence(error)}") from None
+        raise SettingsError(f"{where}{sentence(str(error), Settings)}") from None
     _check(settings)
     return settings
 
@@ -253,12 +254,7 @@ def _value(text: str) -> Any:
 def _secret(kind: type, value: Any) -> Any:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
-    raise TypeError(f"expected text, got {type(value).__name__}")
-
-
-def _sentence(error: msgspec.ValidationError) -> str:
-    text, _, where = str(error).partition(" - at `$")
-    return f"setting {where.rstrip('`').lstrip('.')}: {text}" if where else f"settings: {text}"
+    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
 
 
 def _check(settings: Settings) -> None:

@@ -128,6 +128,12 @@ def _why_missing(sha256: str, sightings: Sightings | None, settings: Settings) -
         return f"{_known(sightings)}it was not kept then, only hashed: set inbound.attachments to keep what comes"
     if newest.received + days * _DAY_MS < time.time() * 1000:
         return f"{_known(sightings)}it has expired: attachments are kept for {days} days (inbound.attachment_days)"
+    place = settings.inbound.attachments
+    if not newest.key.startswith(place if place.startswith("s3://") else "file:"):
+        return (
+            f"{_known(sightings)}it was put to {newest.key}, which is not where these settings keep attachments: "
+            "give --config, or set inbound.attachments as the bridge has it"
+        )
     return f"{_known(sightings)}it is not in the store any more: it was put to {newest.key}"
 
 

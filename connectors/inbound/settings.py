@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.intake.policy import NormalisePolicy
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 
 
 class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +112,11 @@ def check(inbound: Inbound) -> None:
             ) from None
     if inbound.objects and not inbound.objects.startswith("s3://"):
         raise SettingsError("inbound.objects: write s3://bucket/prefix")
-    if "://" in inbound.attachments and not inbound.attachments.startswith("s3://"):
+    for address in inbound.list_addresses:
+        if "@" not in address:
+            raise SettingsError(
+                f"inbound.list_addresses: {address!r} is no address: write one such as unsubscribe+*@example.com"
+            )
+    if _SCHEME.match(inbound.attachments) and not inbound.attachments.startswith("s3://"):
         raise SettingsError("inbound.attachments: write s3://bucket/prefix or a directory")
     check_distribution(inbound.distribution, inbound.attachments)

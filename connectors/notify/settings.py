@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -9,7 +10,7 @@ from msgspec import Meta, Struct
 from connectors.errors import SettingsError
 from connectors.notify.quiet import QuietHours
 from connectors.secret import Secret
-from schemas.alarms import Severity  # noqa: TC001 - msgspec reads it
+from schemas.alarms import SIGNALS, Severity
 
 _EVIDENCE_WANTED: Final = frozenset({"alertmanager"})
 """Kinds that replace what they show, so that better evidence wakes nobody again."""
@@ -96,3 +97,14 @@ def check(notify: Notify) -> None:
             QuietHours.of(route.quiet, route.timezone)
         except ValueError as error:
             raise SettingsError(f"notify.routes: of the route {route.name} {error}") from None
+        _check_signals(route)
+
+
+def _check_signals(route: Route) -> None:
+    """A pattern that is no signal's would keep pages from a route, and nobody would know."""
+    for pattern in route.signals:
+        if not any(fnmatchcase(signal, pattern) for signal in SIGNALS):
+            raise SettingsError(
+                f"notify.routes: signals of the route {route.name} has {pattern!r}, which is no signal; "
+                f"there are {', '.join(SIGNALS)}"
+            )

@@ -22,12 +22,12 @@ class Target:
     def __post_init__(self) -> None:
         if self.kind in _WIDER:
             raise SettingsError(
-                f"{self.kind}:{self.name} is not paused by ses-streams: it would stop all mail; if it must be, use "
+                f"{str(self).rstrip(':')} is not paused by ses-streams: it would stop all mail; if it must be, use "
                 "`aws sesv2 put-account-sending-attributes`"
             )
         if self.kind not in KINDS:
             raise SettingsError(
-                f"{self.kind}:{self.name} cannot be paused: give configuration_set:NAME or tenant:NAME"
+                f"{str(self).rstrip(':')} cannot be paused: give configuration_set:NAME or tenant:NAME"
             )
         if not self.name or self.name == OTHER_VALUE or self.name != self.name.strip():
             raise SettingsError(f"{self.name!r} is no name of a {self.kind}: give {self.kind}:NAME")

@@ -14,6 +14,9 @@ OWN_DIMENSIONS: Final = {
     "unexpected_relay": "originator_org",
 }
 """Signals that are about values of no dimension of events: what that of their alarms is called."""
+QUEUE: Final = "queue "
+PIPELINE_VALUES: Final = ("dead_letters", "worker", "sink", "recounter", "notify", "rules", "clickhouse")
+"""What the signal `pipeline` is about, and the beginning of the others: `queue NAME`."""
 
 SHARED: Final = (
     *("name", "signal", "enabled", "dimensions", "values", "except"),
@@ -70,7 +73,7 @@ OPTIONS: Final = {
         "percentile": SHARE,
     },
     "traffic_stopped": {
-        "weeks": Number(1, 52, whole=True),
+        "weeks": Number(2, 52, whole=True),
         "least_expected": Number(0.01, 1e9),
         "silent_minutes": Number(1, 1440),
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,8 @@ from pipelines.alarms.rule_keys import (
     NUMBERS,
     OPTIONS,
     OWN_DIMENSIONS,
+    PIPELINE_VALUES,
+    QUEUE,
     SECONDS,
     SHARE,
     keys_of,
@@ -237,11 +240,27 @@ def _check_whole(table: Table, rule: Rule) -> None:
 
 def _check_values(table: Table, rule: Rule) -> None:
     """A rule that is for nothing is a mistake; one of the program's own waits for values."""
+    if rule.signal == "pipeline":
+        _check_pipeline(table, "values", rule.values)
+        _check_pipeline(table, "except", rule.except_values)
     if rule.values:
         return
     if "values" in table.values:
         raise table.error("values is empty: leave it out for all values, or set enabled = false", "values")
     raise table.error(f'{rule.signal} needs to know what it is for: set values, such as ["login-*"]')
+
+
+def _check_pipeline(table: Table, key: str, patterns: Iterable[str]) -> None:
+    """These values are known beforehand: a pattern that is none of them would watch nothing, or leave out nothing."""
+    for pattern in patterns:
+        if pattern.startswith((QUEUE, "*", "?", "[")) or fnmatchcase(f"{QUEUE}x", pattern):
+            continue
+        if not any(fnmatchcase(value, pattern) for value in PIPELINE_VALUES):
+            raise table.error(
+                f"there is no value {pattern} of pipeline{nearest(pattern, PIPELINE_VALUES)}; there are"
+                f" {', '.join(PIPELINE_VALUES)} and {QUEUE}NAME",
+                key,
+            )
 
 
 def _source(table: Table) -> Source:

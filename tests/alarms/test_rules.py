@@ -191,6 +191,13 @@ MISTAKES = [
     ('[[rule]]\nname = "pipeline"\ndimensions = ["account"]', 3, "dimensions does nothing for pipeline"),
     ('[[rule]]\nname = "pipeline"\nseverity = "critcal"', 3, "did you mean critical?"),
     ('[[rule]]\nname = "pipeline"\ndead_letters = 0', 3, "a whole number from 1"),
+    (
+        '[[rule]]\nname = "pipeline"\nvalues = ["worker", "sinc"]',
+        3,
+        "no value sinc of pipeline (did you mean sink?)",
+    ),
+    ('[[rule]]\nname = "pipeline"\nexcept = ["que"]', 3, "there is no value que of pipeline"),
+    ('[[rule]]\nname = "traffic_stopped"\nweeks = 1', 3, "weeks is a whole number from 2 to 52"),
     ("[[rule]\n", 1, "this is no TOML: expected"),
     ('[[rule]]\nname = "a"\nname = "b"\n', 3, "this is no TOML: cannot overwrite a value"),
     ('[[rule]]\nname = "a', 2, "this is no TOML"),
@@ -202,6 +209,15 @@ def test_a_mistake_is_said_with_its_line(text: str, line: int, said: str) -> Non
     sentence = refused(text)
     assert sentence.startswith(f"r.toml, line {line}: ")
     assert said in sentence
+
+
+def test_queues_and_patterns_are_values_of_the_pipeline() -> None:
+    found = rule(
+        'name = "pipeline"\nvalues = ["queue events", "q*", "*-dlq", "s*", "dead_letters"]', "pipeline"
+    )
+    assert found.covers("queue spare")
+    assert found.covers("sink")
+    assert not found.covers("worker")
 
 
 def test_even_a_rule_that_is_switched_off_must_be_right() -> None:

@@ -28,6 +28,7 @@ CONTENTS = {
     "lost": b"lost",
     "expired": b"expired",
     "hashed": b"hashed",
+    "elsewhere": b"elsewhere",
     "unseen": b"unseen",
     "unknown": b"unknown",
 }
@@ -102,6 +103,7 @@ ROWS = [
     row(3, "lost.jpg", "lost"),
     row(4, "old.jpg", "expired", received=NOW - 91 * DAY),
     row(5, "never.jpg", "hashed", key=""),
+    row(6, "far.jpg", "elsewhere", key="s3://bucket/x"),
 ]
 
 
@@ -141,6 +143,7 @@ def test_of_an_embedded_instance_it_is_a_file(tmp_path: Path) -> None:
         ["../../etc/passwd"],
         [HASHES["kept"], "--expires", "8d"],
         [HASHES["kept"], "--output", str(tmp_path / "none" / "x")],
+        [HASHES["elsewhere"]],
     )
     digest = HASHES["kept"]
     file = tmp_path / "data" / "attachments" / digest[:2] / digest[2:4] / digest
@@ -164,6 +167,7 @@ def test_of_an_embedded_instance_it_is_a_file(tmp_path: Path) -> None:
         (2, "is not a SHA-256"),
         (2, "7 days"),
         (2, "create it first"),
+        (3, "it was put to s3://bucket/x, which is not where these settings keep attachments"),
     ]
     for (code, out, sentence), (expected, part) in zip(failed, wanted, strict=True):
         assert (code, out) == (expected, ""), sentence

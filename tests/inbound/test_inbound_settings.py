@@ -35,6 +35,8 @@ def loaded(tmp_path: Path, text: str) -> Any:
         (2 * '[[inbound.conversations]]\nname = "a"\npattern = "x"\n', "'a' is no name"),
         ('[inbound]\nobjects = "mails/in"', "write s3://bucket/prefix"),
         ('[inbound]\nattachments = "gs://x"', "s3://bucket/prefix or a directory"),
+        ('[inbound]\nattachments = "s3:/bucket/x"', "s3://bucket/prefix or a directory"),
+        ('[inbound]\nlist_addresses = ["unsubscribe"]', "'unsubscribe' is no address"),
         ("[inbound]\nmax_mb = 41", "inbound.max_mb"),
     ],
 )

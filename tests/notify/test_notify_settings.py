@@ -34,6 +34,10 @@ def read(folder: Path, text: str) -> Settings:
         (WEBHOOK + 'timezone = "Mars/Olympus"\n', "timezone 'Mars/Olympus' is not known"),
         (WEBHOOK + 'min_severity = "dire"\n', "min_severity"),
         (WEBHOOK + "timeout_s = 0\n", "timeout_s"),
+        (
+            WEBHOOK + 'signals = ["hard_*", "complaint_rat"]\n',
+            "the route w has 'complaint_rat', which is no signal",
+        ),
         (WEBHOOK + "colour = 1\n", "colour"),
         ("[notify]\nmax_age_s = 0\n", "max_age_s"),
     ],

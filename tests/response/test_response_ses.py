@@ -107,6 +107,7 @@ def test_every_operation_exists_and_none_is_of_the_account() -> None:
     ("text", "sentence"),
     [
         ("account:111122223333", "would stop all mail"),
+        ("account", "^account is not paused"),
         ("region:eu-west-1", "would stop all mail"),
         ("campaign:bulk", "cannot be paused: give configuration_set:NAME"),
         ("bulk", "cannot be paused"),
