@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,7 +21,6 @@ from connectors.sources.files import STDIN
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from connectors.clickhouse.sql import Target
     from connectors.embedded.directory import DataDirectory, Endpoints
@@ -192,6 +192,9 @@ def _into_running(directory: DataDirectory, settings: Settings, sources: list[st
     """Through the broker of an instance that somebody else runs.
 
     When that starts a new generation, go on there.
+
+    Raises:
+        SourceError: it did, and what was read by then cannot be read again.
     """
     from connectors.cli.wiring import mailroom_of
 
@@ -204,11 +207,23 @@ def _into_running(directory: DataDirectory, settings: Settings, sources: list[st
             return _from_outside(
                 msgspec.structs.replace(complete, kafka=kafka), target, sources, places, tally
             )
-        except BrokerError:
+        except BrokerError as error:
             now = directory.running()
             if now is not None and now.generation == endpoints.generation:
                 raise
+            if once := [each for each in sources if not can_be_read_again(each)]:
+                name = "standard input" if STDIN in once else once[0]
+                raise SourceError(
+                    f"the instance started anew while {name} was read, which can be read only once: "
+                    "run the same replay again (what came through before counts once)"
+                ) from error
             notice("the instance starts anew: the replay goes on with it")
+
+
+def can_be_read_again(source: str) -> bool:
+    """Whether a source begins anew when it is opened again: standard input and pipes go on where they were left."""
+    path = Path(source)
+    return source != STDIN and ("://" in source or path.is_file() or path.is_dir() or not path.exists())
 
 
 def _comes_back(directory: DataDirectory) -> tuple[Endpoints, Target]:
