@@ -22,6 +22,7 @@ from connectors.cli.context import (
     settings_of,
 )
 from connectors.errors import BrokerError, ClickHouseError, InstanceError, SettingsError
+from connectors.reports.printable import printable_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -110,7 +111,7 @@ def _list(args: argparse.Namespace) -> int:
         everything = current(target)
     found = [each for each in everything if args.all or each.is_open]
     if found:
-        print(of_current(found, _now_ms()))
+        print(printable_lines(of_current(found, _now_ms())))
     elif everything:
         notice("no alarm is open; --all lists those that are over")
     else:
@@ -123,7 +124,7 @@ def _show(args: argparse.Namespace) -> int:
     from connectors.alarms.tables import of_history
 
     with target_of(args) as target:
-        print(of_history(history(target, args.key)))
+        print(printable_lines(of_history(history(target, args.key))))
     return 0
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from connectors.embedded.directory import DEFAULT, DataDirectory
 from connectors.errors import SettingsError
+from connectors.reports.printable import printable_lines
 from connectors.settings import Kafka, Secret, Settings, load
 
 if TYPE_CHECKING:
@@ -25,13 +26,21 @@ _EMBEDDED_REBALANCE_MS: Final = 3000
 
 
 def say(sentence: str) -> None:
-    """For people: on standard error, since standard output is for results."""
-    print(sentence, file=sys.stderr, flush=True)
+    """For people: on standard error, since standard output is for results. Strangers' words stay text."""
+    print(printable_lines(sentence), file=sys.stderr, flush=True)
 
 
 def notice(sentence: str) -> None:
     """Likewise, with our name before it, as errors have it."""
     say(f"ses-streams: {sentence}")
+
+
+def at_least_one(text: str) -> int:
+    """How many of something an option asks for."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
 
 
 def common_options() -> argparse.ArgumentParser:

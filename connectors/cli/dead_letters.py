@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from connectors.cli.clickhouse_at import target_of
-from connectors.cli.context import common_options
+from connectors.cli.context import at_least_one, common_options, say
+from connectors.reports.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--stage", default="", help="only of this stage: read, unwrap, parse, normalise, …")
     listing.add_argument("--cause", default="", help="only of this cause")
     listing.add_argument(
-        "--limit", type=int, default=50, metavar="N", help="at the most (default: %(default)s)"
+        "--limit", type=at_least_one, default=50, metavar="N", help="at the most (default: %(default)s)"
     )
     showing = actions.add_parser(
         "show", help="one, with what is kept of its bytes", parents=[common_options()]
@@ -33,19 +34,27 @@ def run(args: argparse.Namespace) -> int:
 
     with target_of(args) as target:
         if args.action == "list":
-            for each in list_letters(target, stage=args.stage, cause=args.cause, limit=args.limit):
+            found = list_letters(target, stage=args.stage, cause=args.cause, limit=args.limit)
+            for each in found:
                 print(
                     f"{each.dead_letter_id}  {each.time:%Y-%m-%d %H:%M:%S}  {each.stage}: {each.cause}"
-                    f"  {each.source}"
+                    f"  {printable(each.source)}"
                 )
-                print(f"    {each.detail}")
+                print(f"    {printable(each.detail)}")
+            if not found:
+                say(
+                    "there are none"
+                    if not args.stage + args.cause
+                    else "there are none of that stage and cause"
+                )
             return 0
         shown = show_letter(target, args.id)
     listed = shown.listed
     print(f"id      {listed.dead_letter_id}\ntime    {listed.time:%Y-%m-%d %H:%M:%S} UTC")
-    print(f"stage   {listed.stage}\ncause   {listed.cause}\nsource  {listed.source}")
+    print(f"stage   {listed.stage}\ncause   {listed.cause}\nsource  {printable(listed.source)}")
+    print(f"detail  {printable_lines(shown.detail)}")
     print(
-        f"detail  {shown.detail}\nbytes   {listed.payload_size}, of which {len(shown.payload)} are kept:\n",
+        f"bytes   {listed.payload_size}, of which {len(shown.payload)} are kept:\n",
         flush=True,
     )
     sys.stdout.buffer.write(shown.payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connectors.cli.clickhouse_at import target_of
-from connectors.cli.context import settings_of
+from connectors.cli.context import at_least_one, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument(
-        "--campaigns", type=int, default=20, metavar="N", help="at the most (default: %(default)s)"
+        "--campaigns", type=at_least_one, default=20, metavar="N", help="at the most (default: %(default)s)"
     )
     parser.add_argument(
         "--moved",
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print it."""
     from connectors.reports import lint
+    from connectors.reports.printable import printable_lines
     from connectors.reports.report import render, report
     from schemas.counters import TAG_PREFIX
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if counting.campaign_tag:
         tags.append(counting.campaign_tag)
     with target_of(args) as target:
-        print(render(report(target, args.campaigns, args.moved)), end="")
+        print(printable_lines(render(report(target, args.campaigns, args.moved))), end="")
         if found := lint.render(lint.lint_of(target, sorted(set(tags)))):
             print(f"\n{found}", end="")
     return 0

@@ -99,7 +99,7 @@ def row(
 
 ROWS = [
     row(1, "hall.jpg", "kept"),
-    row(2, "flur.jpg", "kept", received=NOW - DAY),
+    row(2, "flur\x1b[2J.jpg", "kept", received=NOW - DAY),
     row(3, "lost.jpg", "lost"),
     row(4, "old.jpg", "expired", received=NOW - 91 * DAY),
     row(5, "never.jpg", "hashed", key=""),
@@ -153,7 +153,7 @@ def test_of_an_embedded_instance_it_is_a_file(tmp_path: Path) -> None:
     assert lines[0] == file.as_uri()
     assert lines[1].startswith(f"{len(CONTENTS['kept'])} bytes, put ")
     assert [f"mail {1:032x}" in lines[2], "hall.jpg, image/jpeg" in lines[2]] == [True, True]
-    assert [f"mail {2:032x}" in lines[3], "flur.jpg" in lines[3]] == [True, True]
+    assert [f"mail {2:032x}" in lines[3], "flur\N{REPLACEMENT CHARACTER}[2J.jpg" in lines[3]] == [True, True]
     assert unseen[0] == 0
     assert "no mail in ClickHouse has it" in unseen[2]
     assert copied[:2] == (0, "")
