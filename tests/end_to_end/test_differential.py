@@ -138,7 +138,7 @@ WHERE whole.total != account.total
 @pytest.mark.parametrize(
     "events",
     [
-        30_000,
+        10_000,
         pytest.param(int(os.environ.get("EVENTS", "100000")), id="many", marks=pytest.mark.chaos),
     ],
 )

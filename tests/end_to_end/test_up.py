@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.embedded
@@ -24,6 +25,19 @@ def all_parts(cli: Any, pid: int) -> list[int]:
         time.sleep(0.05)
     assert len(parts) == 5
     return list(parts)
+
+
+@pytest.fixture(scope="module")
+def running(cli: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data directory of an instance for those who leave it as it is, or add to it."""
+    data = tmp_path_factory.mktemp("running") / "data"
+    process = cli.start("up", "--data", str(data), "--http", "127.0.0.1:0")
+    try:
+        assert cli.pids(data, process), process.communicate()
+        yield data
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def test_what_is_posted_is_in_sql_and_sigterm_leaves_nothing_behind(cli: Any, up: Up) -> None:
@@ -42,18 +56,16 @@ def test_what_is_posted_is_in_sql_and_sigterm_leaves_nothing_behind(cli: Any, up
     assert cli.sql("SELECT count() FROM events", data) == b"%d\n" % count, "and when nothing runs"
 
 
-def test_replay_feeds_the_instance_that_runs(cli: Any, up: Up, tree: Path) -> None:
-    _, data = up
-    generation = cli.pids(data)
-    line = cli.replay(tree, data)
+def test_replay_feeds_the_instance_that_runs(cli: Any, running: Path, tree: Path) -> None:
+    generation = cli.pids(running)
+    line = cli.replay(tree, running)
     events = "(SELECT count() FROM events WHERE origin NOT IN ('dsn', 'arf'))"
-    assert line.accepted == int(cli.sql(f"SELECT {events} + (SELECT count() FROM mails)", data))
-    assert cli.pids(data) == generation
+    assert line.accepted == int(cli.sql(f"SELECT {events} + (SELECT count() FROM mails)", running))
+    assert cli.pids(running) == generation
 
 
-def test_a_second_instance_is_refused(cli: Any, up: Up) -> None:
-    _, data = up
-    done = cli.run("up", "--data", str(data))
+def test_a_second_instance_is_refused(cli: Any, running: Path) -> None:
+    done = cli.run("up", "--data", str(running))
     assert done.returncode == 6
     assert b"is in use by another ses-streams" in done.stderr
 
@@ -75,9 +87,8 @@ def test_nothing_outlives_a_killed_up(cli: Any, tmp_path: Path) -> None:
     again.communicate()
 
 
-def test_a_taken_port_is_one_sentence(cli: Any, up: Up, tmp_path: Path) -> None:
-    _, data = up
-    taken = json.loads((data / "instance.json").read_text())["http"].removeprefix("http://")
+def test_a_taken_port_is_one_sentence(cli: Any, running: Path, tmp_path: Path) -> None:
+    taken = json.loads((running / "instance.json").read_text())["http"].removeprefix("http://")
     done = cli.run("up", "--data", str(tmp_path / "other"), "--http", taken)
     assert done.returncode == 3
     assert done.stderr.count(b"\n") == 1
