@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.clickhouse.literals import text
 from connectors.errors import ClickHouseError
 from connectors.reports.figures import ask
 from connectors.reports.printable import printable
-from connectors.reports.tree import Message
-from pipelines.threads.names import ses_id
+from connectors.reports.tree import Elsewhere, Message
+from pipelines.threads.names import name_of, ses_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from connectors.clickhouse.sql import Target
 
+_CITED: Final = 200
+"""Ids that are cited and not of the thread, which are looked for elsewhere."""
 MOST: Final = 1_000
 """Messages of a thread that are shown: a loop of two machines has no end."""
 _HEX: Final = re.compile(r"[0-9a-f]{4,32}")
@@ -25,14 +27,14 @@ _WHOLE: Final = 32
 _MS: Final = "toUnixTimestamp64Milli({})"
 _MAILS: Final = (
     f"SELECT mail_id, {_MS.format('received_time')}, kind, from_domain, subject, campaign, message_id, in_reply_to,"  # noqa: S608 - our own words
-    " references FROM mails WHERE {where} ORDER BY received_time, mail_id LIMIT {most}"
+    " references{more} FROM mails WHERE {where} ORDER BY received_time, mail_id LIMIT {most}"
 )
 _THREADS_OF_MAILS: Final = "SELECT DISTINCT thread_id FROM mails WHERE {where} LIMIT 10"
 _THREADS_OF_SENT: Final = "SELECT thread_id FROM thread_rows FINAL WHERE member IN ({members})"
 _BY_HEADER: Final = "SELECT message_id FROM outbound_messages WHERE header_message_id = {name} LIMIT 10"
 _SENT: Final = (
     f"SELECT message_id, {_MS.format('sent_time')}, from_domain, subject, campaign, header_message_id, in_reply_to,"  # noqa: S608 - our own words
-    " references FROM outbound_messages WHERE {where} ORDER BY sent_time LIMIT {most}"
+    " references{more} FROM outbound_messages WHERE {where} ORDER BY sent_time LIMIT {most}"
 )
 
 
@@ -50,6 +52,8 @@ class Conversation:
     """Seconds."""
     messages: tuple[Message, ...]
     """`MOST` at the most, the earliest."""
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    """By name (see `pipelines.threads.names`): what is cited and does not belong to the thread."""
 
 
 def conversations(target: Target, asked: str) -> list[Conversation]:
@@ -112,8 +116,8 @@ def _alone(target: Target, given: str) -> list[Message]:
     name, ours = text(given), text(ses_id(given) or given)
     sent = f"message_id = {ours} OR header_message_id = {name}"
     received = f"message_id = {name} OR ses_id = {name} OR mail_id = {text(given.lower())}"
-    found = [_sent(row) for row in ask(target, _SENT.format(where=sent, most=10))]
-    return found or [_mail(row) for row in ask(target, _MAILS.format(where=received, most=10))]
+    found = [_sent(row) for row in ask(target, _SENT.format(where=sent, more="", most=10))]
+    return found or [_mail(row) for row in ask(target, _MAILS.format(where=received, more="", most=10))]
 
 
 def _thread(target: Target, thread_id: str) -> Conversation:
@@ -123,9 +127,38 @@ def _thread(target: Target, thread_id: str) -> Conversation:
         f"SELECT campaign, tenant, outbound, inbound, time_to_first_reply FROM threads WHERE {where}",  # noqa: S608 - quoted
     )
     ((campaign, tenant, outbound, inbound, first),) = summary or [["", "", 0, 0, None]]
-    received = [_mail(row) for row in ask(target, _MAILS.format(where=where, most=MOST))]
+    received = [_mail(row) for row in ask(target, _MAILS.format(where=where, more="", most=MOST))]
     messages = sorted([*_members(target, where), *received], key=lambda each: each.time)[:MOST]
-    return Conversation(thread_id, campaign, tenant, int(outbound), int(inbound), first, tuple(messages))
+    elsewhere = _elsewhere(target, messages)
+    return Conversation(
+        thread_id, campaign, tenant, int(outbound), int(inbound), first, tuple(messages), elsewhere
+    )
+
+
+def _elsewhere(target: Target, messages: Sequence[Message]) -> dict[str, Elsewhere]:
+    """What some messages cite and is not among them, as far as it was seen."""
+    here = {name for each in messages for name in each.names}
+    cited = {name_of(each): each for message in messages for each in message.cited}
+    wanted = [each for name, each in cited.items() if name not in here][:_CITED]
+    if not wanted:
+        return {}
+    names = ", ".join(map(text, wanted))
+    ours = ", ".join(text(ses_id(each) or each) for each in wanted)
+    found: dict[str, Elsewhere] = {}
+    chosen = f"message_id IN ({ours}) OR header_message_id IN ({names})"
+    for *row, tenant in ask(target, _SENT.format(where=chosen, more=", tenant", most=MOST)):
+        message = _sent(row)
+        threads = _threads_of(target, [message.id])
+        for name in message.names:
+            found.setdefault(name, Elsewhere(message, threads[0] if threads else "", tenant))
+    chosen = f"message_id IN ({names})"
+    for *row, tenant, thread in ask(
+        target, _MAILS.format(where=chosen, more=", to_tenant, thread_id", most=MOST)
+    ):
+        message = _mail(row)
+        for name in message.names:
+            found.setdefault(name, Elsewhere(message, thread, tenant))
+    return {name: each for name, each in found.items() if name in cited}
 
 
 def _members(target: Target, where: str) -> list[Message]:
@@ -140,7 +173,9 @@ def _members(target: Target, where: str) -> list[Message]:
     times = ", ".join(f"fromUnixTimestamp64Milli(toInt64({int(time)}))" for _, time, _ in rows)
     ids = ", ".join(text(message) for message, _, _ in rows)
     chosen = f"sent_time IN ({times}) AND message_id IN ({ids})"
-    found = {each.id: each for each in map(_sent, ask(target, _SENT.format(where=chosen, most=MOST)))}
+    found = {
+        each.id: each for each in map(_sent, ask(target, _SENT.format(where=chosen, more="", most=MOST)))
+    }
     return [
         found.get(message) or Message(message, "out", int(time), campaign=campaign)
         for message, time, campaign in rows

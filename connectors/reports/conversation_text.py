@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.reports.printable import printable
 from connectors.reports.tree import tree, walk
+from pipelines.mail.subject import base_subject
+from pipelines.threads.names import name_of
 
 if TYPE_CHECKING:
     from connectors.reports.conversation import Conversation
-    from connectors.reports.tree import Node
+    from connectors.reports.tree import Elsewhere, Message, Node
 
 _DEEPEST: Final = 12
 """Levels that are indented."""
@@ -28,7 +30,7 @@ def render(found: Conversation) -> str:
     if found.time_to_first_reply is not None:
         words.append(f"first reply after {span(found.time_to_first_reply)}")
     lines = ["  ".join(words)]
-    lines += [_indented(more) + _line(node) for node, more in walk(tree(found.messages))]
+    lines += [_indented(more) + _line(node, found) for node, more in walk(tree(found.messages))]
     hidden = found.outbound + found.inbound - len(found.messages)
     if hidden > 0:
         lines.append(f"and {hidden:,} later ones: see the view thread_members")
@@ -45,7 +47,7 @@ def plain(found: Conversation) -> dict[str, Any]:
         "outbound": found.outbound,
         "inbound": found.inbound,
         "time_to_first_reply": found.time_to_first_reply,
-        "messages": [_object(node) for node in nodes],
+        "messages": [_object(node, found) for node in nodes],
     }
 
 
@@ -64,40 +66,78 @@ def _indented(more: tuple[bool, ...]) -> str:
     return deeper + "".join("│  " if each else "   " for each in drawn[:-1]) + ("├─ " if drawn[-1] else "└─ ")
 
 
-def _line(node: Node) -> str:
+def _line(node: Node, found: Conversation) -> str:
     message = node.message
-    if message is None:
+    if message is not None:
+        said = _about(message)
+        said += ["(duplicate: its Message-ID is in use)" if node.duplicate else ""]
+        said += ["(loop: it also cites what answers it)" if node.loop else ""]
+    elif seen := found.elsewhere.get(name_of(node.cited)):
+        where = f"see thread {seen.thread_id}" if seen.thread_id else "it is in no thread"
+        said = [*_about(seen.message), f"(not of this thread: {_why(node, seen, found)}; {where})"]
+        if seen.thread_id == found.thread_id:
+            said[-1] = f"(beyond the first {len(found.messages):,} messages of this thread)"
+    else:
         return f"never seen: <{printable(node.cited)}>"
-    when = datetime.fromtimestamp(message.time / 1000, UTC)
-    said = ["sent" if message.direction == "out" else "received", f"{when:%Y-%m-%d %H:%M:%S}"]
-    said += [message.kind, message.domain, f'"{_short(message.subject)}"' if message.subject else ""]
-    said += [
-        f"campaign {message.campaign}" if message.campaign and message.direction == "out" else "",
-        message.id,
-    ]
-    said += ["(duplicate: its Message-ID is in use)" if node.duplicate else ""]
-    said += ["(loop: it also cites what answers it)" if node.loop else ""]
     return "  ".join(printable(each) for each in said if each)
 
 
-def _object(node: Node) -> dict[str, Any]:
+def _about(message: Message) -> list[str]:
+    when = datetime.fromtimestamp(message.time / 1000, UTC)
+    return [
+        "sent" if message.direction == "out" else "received",
+        f"{when:%Y-%m-%d %H:%M:%S}",
+        message.kind,
+        message.domain,
+        f'"{_short(message.subject)}"' if message.subject else "",
+        f"campaign {message.campaign}" if message.campaign and message.direction == "out" else "",
+        message.id,
+    ]
+
+
+def _why(node: Node, seen: Elsewhere, found: Conversation) -> str:
+    """Why those that cite a message are not in its thread (docs/threads.md)."""
+    if found.tenant != seen.tenant:
+        return "another tenant's"
+    citing = [each.message for each in node.children if each.message]
+    name = name_of(node.cited)
+    trusted = any(name in map(name_of, each.in_reply_to) for each in citing)
+    subjects = {base_subject(each.subject) for each in citing}
+    if not trusted and base_subject(seen.message.subject) not in subjects:
+        return "cited in References alone, under another subject"
+    return "not joined, or not yet"
+
+
+def _object(node: Node, found: Conversation) -> dict[str, Any]:
     parent = node.parent and (node.parent.message.id if node.parent.message else f"<{node.parent.cited}>")
-    if node.message is None:
-        return {"id": f"<{node.cited}>", "direction": "", "seen": False, "parent": None}
-    message = node.message
+    if node.message is not None:
+        return {
+            "id": node.message.id,
+            **_plain(node.message),
+            "seen": True,
+            "parent": parent,
+            "duplicate": node.duplicate,
+            "loop": node.loop,
+        }
+    cited = {"id": f"<{node.cited}>", "direction": "", "seen": False, "parent": None}
+    if (seen := found.elsewhere.get(name_of(node.cited))) is None:
+        return cited
+    return (
+        cited
+        | _plain(seen.message)
+        | {"seen": True, "not_here": _why(node, seen, found), "thread_id": seen.thread_id}
+    )
+
+
+def _plain(message: Message) -> dict[str, Any]:
     return {
-        "id": message.id,
         "direction": message.direction,
-        "seen": True,
-        "parent": parent,
         "time": datetime.fromtimestamp(message.time / 1000, UTC).isoformat(timespec="milliseconds"),
         "kind": message.kind,
         "from_domain": message.domain,
         "subject": message.subject,
         "campaign": message.campaign,
         "message_id": message.message_id,
-        "duplicate": node.duplicate,
-        "loop": node.loop,
     }
 
 

@@ -45,12 +45,22 @@ class Message:
         return (*self.in_reply_to, *reversed(self.references))
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A message that is cited, and is in another thread, or in none."""
+
+    message: Message
+    thread_id: str
+    """Empty: it is in none."""
+    tenant: str
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """A place in the tree."""
 
     message: Message | None
-    """None: a ghost, cited and never seen."""
+    """None: a ghost, cited and never seen here."""
     cited: str = ""
     """Of a ghost: the id it is cited by."""
     duplicate: bool = False

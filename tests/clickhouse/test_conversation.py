@@ -130,6 +130,27 @@ def test_a_conversation_is_found_by_whatever_one_has_of_it(through: Through) -> 
             conversations(through, asked)
 
 
+def test_what_is_cited_and_belongs_elsewhere_is_found_there(through: Through, insert: Any) -> None:
+    cites = ["never@seen", f"{SES}@eu-west-1.amazonses.com", "own'id@shop.example", "alone@x", "unanswered@x"]
+    mail = {"mail_id": b"\5" * 16, "received_time": T + 5000, "kind": "reply", "path": "s3", "verdicts": {}}
+    insert(topics.INBOUND, [mail | {"message_id": "r5@x", "references": cites, "in_reply_to": ["r1@x"]}])
+    member = {
+        "member": f"in:{'05' * 16}",
+        "thread_id": "ad" * 16,
+        "direction": "in",
+        "time": T + 5000,
+    }
+    insert(topics.THREADS, [member])
+    (found,) = conversations(through, "ad" * 16)
+    assert {name: (each.message.id, each.thread_id) for name, each in found.elsewhere.items()} == {
+        f"ses:{SES}": (SES, THREAD),
+        "id:own'id@shop.example": (SES, THREAD),
+        "id:alone@x": ("04" * 16, ""),
+        "id:r1@x": ("01" * 16, THREAD),
+    }
+    assert not conversations(through, THREAD)[0].elsewhere
+
+
 def test_too_little_of_an_id_is_a_sentence(through: Through, insert: Any) -> None:
     def ours(name: str, thread: str) -> dict[str, Any]:
         row = {"member": f"out:{name}", "thread_id": thread, "direction": "out", "time": T, "rank": 0}

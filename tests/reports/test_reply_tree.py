@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from connectors.reports.conversation import Conversation
 from connectors.reports.conversation_text import plain, render
-from connectors.reports.tree import Message, Node, tree, walk
+from connectors.reports.tree import Elsewhere, Message, Node, tree, walk
 
 T = 1_767_225_600_000
 OURS = "@email.amazonses.com"
@@ -127,3 +127,26 @@ def test_as_json() -> None:
         ("mail-b", "<gone@y>", True),
     ]
     assert told["messages"][1]["time"] == "2026-01-01T00:01:00.000+00:00"
+
+
+def test_what_was_seen_and_does_not_belong_says_why_and_where_it_does() -> None:
+    def told(*messages: Message, thread: str = "bb", tenant: str = "acme") -> tuple[str, dict[str, object]]:
+        there = Elsewhere(sent("m1", 0, subject="Spring"), thread, tenant)
+        found = Conversation("aa", "", "acme", 0, 1, None, messages, {"ses:m1": there})
+        return render(found).splitlines()[1], plain(found)["messages"][0]
+
+    line, seen = told(mail("a", 1, references=("m1" + OURS,), subject="Re: Something else"))
+    assert line == (
+        'sent  2026-01-01 00:00:00  shop.example  "Spring"  campaign spring  m1  (not of this thread: '
+        "cited in References alone, under another subject; see thread bb)"
+    )
+    assert (seen["id"], seen["seen"], seen["thread_id"]) == ("<m1" + OURS + ">", True, "bb")
+    assert seen["not_here"] == "cited in References alone, under another subject"
+    line, _ = told(mail("a", 1, references=("m1" + OURS,), subject="Re: spring"), thread="")
+    assert line.endswith("(not of this thread: not joined, or not yet; it is in no thread)")
+    line, _ = told(mail("a", 1, "m1" + OURS), thread="aa")
+    assert line.endswith("(beyond the first 1 messages of this thread)")
+    line, _ = told(mail("a", 1, "m1" + OURS, subject="Re: Something else"))
+    assert "not joined, or not yet" in line
+    line, _ = told(mail("a", 1, references=("m1" + OURS,)), tenant="other")
+    assert "(not of this thread: another tenant's;" in line
