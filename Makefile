@@ -8,6 +8,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv-bench/.ready
 KAFKA = $(BIN)/python tests/kafka_tier/apache_kafka.py
+# Two files at a time, from the folders that have such tests: reading all the others in would take longer than some do.
+PAIRED = -n 2 --dist loadfile -o testpaths="$(sort $(dir $(shell grep -rlE --include='*.py' '$(1)' tests/*/)))"
+ON_KAFKA = $(BIN)/pytest -m kafka $(call PAIRED,mark\.kafka|broker: str)
 UV_COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)
 
@@ -25,13 +28,13 @@ test: $(READY) ## The default tests (ARGS=… goes to pytest)
 	$(BIN)/pytest -m "not kafka and not chaos" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-kafka: $(READY) ## The integration tests on Apache Kafka: KAFKA_BROKER, else one started here (Java 17, Maven)
-	@if [ -n "$$KAFKA_BROKER" ]; then $(BIN)/pytest -m kafka $(ARGS); \
-	elif $(KAFKA) fetch >/dev/null; then $(KAFKA) run $(BIN)/pytest -m kafka $(ARGS); \
+	@if [ -n "$$KAFKA_BROKER" ]; then $(ON_KAFKA) $(ARGS); \
+	elif $(KAFKA) fetch >/dev/null; then $(KAFKA) run $(ON_KAFKA) $(ARGS); \
 	elif [ -n "$$CI" ]; then echo "make test-kafka is never skipped in CI" >&2; exit 1; \
 	else echo "Skipped: the tests on Apache Kafka did not run."; fi
 
-test-chaos: $(READY) ## Kill processes at random moments and compare (CHAOS_SEEDS=20: so often)
-	$(BIN)/pytest -m chaos $(ARGS)
+test-chaos: $(READY) ## Kill processes at random moments and compare (CHAOS_SEEDS=20: ten times as often)
+	$(BIN)/pytest -m chaos $(call PAIRED,mark\.chaos) $(ARGS)
 
 test-differential: $(READY) ## Count millions of events as they stream and by plain SQL (EVENTS=3000000)
 	EVENTS=$(or $(EVENTS),3000000) $(BIN)/pytest -m chaos tests/end_to_end/test_differential.py $(ARGS)

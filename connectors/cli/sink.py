@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING
 
 from connectors.cli.production import clickhouse_dsn, logged, until_signalled
@@ -23,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from connectors.cli.beside import beside
     from connectors.cli.wiring import framing_of
     from connectors.clickhouse import answers
-    from connectors.clickhouse.client import open_client
+    from connectors.clickhouse.client import is_embedded, open_client
     from connectors.clickhouse.recounter import Recounter
     from connectors.clickhouse.sink import Sink
     from connectors.metrics.readings import of_explainer, of_recounter, of_sink
@@ -52,4 +54,8 @@ def run(args: argparse.Namespace) -> int:
             sink.run(stop)
     finally:
         client.close()
+    if is_embedded(dsn):
+        # A query that the stop did not wait for may still run in chdb, which the interpreter's end would crash.
+        logging.shutdown()
+        os._exit(0)
     return 0

@@ -24,7 +24,7 @@ PARTITIONS: Final = 3
 MESSAGES: Final = 600
 CAMPAIGNS: Final = 12
 PER_POST: Final = 40
-DEADLINE_S: Final = int(os.environ.get("KAFKA_TIER_DEADLINE_S", "120"))
+DEADLINE_S: Final = int(os.environ.get("KAFKA_TIER_DEADLINE_S", "240"))
 
 
 def events() -> list[dict[str, Any]]:
@@ -122,6 +122,7 @@ class Pipeline:
             "SES_STREAMS_CLICKHOUSE__DSN": self.dsn,
             "SES_STREAMS_PRIVACY__PII_KEY": "a key",
             "SES_STREAMS_BRIDGE__HTTP__BIND": f"127.0.0.1:{self.port}",
+            "PYTHONFAULTHANDLER": "1",
         }
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.starts: Counter[str] = Counter()

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.sockets, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.sockets, pytest.mark.timeout(600)]
 
 _log = logging.getLogger(__name__)
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "3"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "2"))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_worker_that_loses_what_it_reads_ends_itself(crew: Crew) -> None:
     crew.write(range(200))
     for _ in range(3):
         deaf = crew.hire(deaf=2, stall_s=10.0)
-        assert deaf.process.wait(60) == 1
+        assert deaf.process.wait(120) == 1
         # On a machine that is slow enough, it may have ended because it took so long to get its partitions.
         if "restoring tables" not in deaf.said():
             break
@@ -68,7 +68,7 @@ def test_a_worker_that_loses_what_it_reads_ends_itself(crew: Crew) -> None:
     assert sound.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.chaos
+@pytest.mark.kafka
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_workers_come_and_go_at_random(crew: Crew, seed: int) -> None:
     random = Random(seed)
