@@ -148,13 +148,17 @@ class KafkaBook:
         await_broker(kafka)
         with sentences(kafka):
             self._producer: Any = KafkaProducer(**producer_options(kafka))
-            self._consumer: Any = KafkaConsumer(
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                metrics_enabled=False,
-                fetch_max_wait_ms=_SOON_MS,
-                **client_options(kafka),
-            )
+            try:
+                self._consumer: Any = KafkaConsumer(
+                    enable_auto_commit=False,
+                    auto_offset_reset="earliest",
+                    metrics_enabled=False,
+                    fetch_max_wait_ms=_SOON_MS,
+                    **client_options(kafka),
+                )
+            except BaseException:
+                self._producer.close(timeout=0)
+                raise
 
     def catch_up(self, stopped: Callable[[], bool]) -> None:
         """Take all rows there are, or until told to stop.

@@ -108,6 +108,14 @@ class Ears:
 
     def _open(self) -> Any:
         consumer = KafkaConsumer(**consumer_options(self._kafka, topics.WATCH_GROUP))
+        try:
+            self._begin(consumer)
+        except BaseException:
+            consumer.close(autocommit=False)
+            raise
+        return consumer
+
+    def _begin(self, consumer: Any) -> None:
         numbers = range(self._kafka.partitions)
         letters = [TopicPartition(topics.DEAD_LETTERS, number) for number in numbers]
         consumer.assign([*letters, *(TopicPartition(topics.ALARM_ORDERS, number) for number in numbers)])
@@ -117,7 +125,6 @@ class Ears:
                 consumer.seek_to_end(place)
             else:
                 consumer.seek(place, found.offset)
-        return consumer
 
 
 def _rows(value: bytes | None, framing: Framing) -> int:
