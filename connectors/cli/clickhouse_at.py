@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from connectors.cli.context import directory_of, is_production, settings_of
@@ -53,10 +53,24 @@ def target_of(args: argparse.Namespace) -> Iterator[Target]:
             time.sleep(_POLL_S)
             continue
         try:
-            yield dsn
+            with _kept_open(dsn):
+                yield dsn
         finally:
             holding.__exit__(None, None, None)
         return
+
+
+@contextmanager
+def _kept_open(dsn: str) -> Iterator[None]:
+    """Hold files of chdb open: it stops with its last client, and takes longer to start than most queries take."""
+    from connectors.clickhouse.client import data_path, open_client
+
+    path = data_path(dsn)
+    if not path.is_dir() or not any(path.iterdir()):
+        yield
+        return
+    with closing(open_client(dsn)):
+        yield
 
 
 def through_door(directory: DataDirectory) -> Target | None:
