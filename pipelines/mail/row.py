@@ -36,6 +36,8 @@ _NAMES_WHOLE: Final = 100
 _SHORT_NAME: Final = 48
 """With more attachments than `_NAMES_WHOLE` names are cut to this: a row has to fit into a Kafka record."""
 _RECEIVERS: Final = ("To", "Cc")
+_FILE: Final = "file"
+"""Path of mails that are replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def row_of(
     stamp = trust.stamp_of(outer)
     row = _blank()
     _say_how(row, came, stamp)
+    row["received_time"] = came.notice.time or stamp.time or _archived(came, outer)
     told = list(came.notice.recipients) or ([stamp.recipient] if stamp.recipient else [])
     # Not by what a journal report claims: whoever writes one does not choose whose mail it is.
     row["tenant"] = tenant_of(policy.tenants, told or addresses.listed(outer, *_RECEIVERS), outer)
@@ -94,13 +97,21 @@ def _say_how(row: InboundMail, came: Received, stamp: Stamp) -> None:
     notice = came.notice
     row["ses_id"] = notice.ses_id or stamp.ses_id
     row["mail_id"] = mail_id(row["ses_id"], came.raw)
-    row["received_time"] = notice.time or stamp.time or came.provenance.time
     row["account"] = notice.account
     row["region"] = notice.region or stamp.region
     row["size"] = len(came.raw)
     row["object"] = came.object_uri
     row["path"] = came.path
     row["arrival_id"] = arrival_id(came.path, came.provenance.uri, 0, "")
+
+
+def _archived(came: Received, outer: Headers) -> int:
+    """When mail came that SES did not receive. A file only tells when it was changed, an mbox of its last mail."""
+    latest = came.provenance.time
+    if came.path != _FILE:
+        return latest
+    hop = trust.hop_time_of(outer)
+    return hop if 0 < hop < latest else latest
 
 
 def _say_what(row: InboundMail, headers: Headers) -> None:

@@ -82,6 +82,11 @@ def stamp_of(headers: Headers) -> Stamp:
     )
 
 
+def hop_time_of(headers: Headers) -> int:
+    """When the last server that had the mail says it got it (ms; 0: it does not): of mail that others received."""
+    return millis_of(headers.get("Received")[:_RECEIVED_CHARACTERS].rpartition(";")[2])
+
+
 def _return_path(headers: Headers, names: list[str], before: int) -> str | None:
     """Of the last hop: above all Received."""
     place = next((place for place in range(before) if names[place] == "return-path"), -1)

@@ -125,6 +125,25 @@ def test_without_an_envelope_recipients_are_those_of_the_header() -> None:
 
 
 @pytest.mark.parametrize(
+    ("hops", "time"),
+    [
+        (["Fri, 02 Jan 2026 03:04:05 +0000", "Thu, 01 Jan 2026 00:00:00 +0000"], 1_767_323_045_000),
+        (["Wed, 02 Jan 2036 03:04:05 +0000"], 1_767_400_000_000),
+        (["no date at all"], 1_767_400_000_000),
+        ([], 1_767_400_000_000),
+    ],
+)
+def test_archived_mail_came_when_its_last_server_says(hops: list[str], time: int) -> None:
+    fields = [f"Received: from a.example by mx.example.net with ESMTP id 1; {hop}" for hop in hops]
+    raw = mail(*fields, HEAD, b"text")
+    provenance = Provenance("file:///archive.mbox", 1_767_400_000_000, "file")
+    found = MailReader(policy()).read(raw, None, provenance, path="file").mail
+    assert found["received_time"] == time
+    stored = MailReader(policy()).read(raw, None, provenance, path="s3").mail
+    assert stored["received_time"] == 1_767_400_000_000
+
+
+@pytest.mark.parametrize(
     ("rules", "recipients", "tenant"),
     [
         ([TenantRule("in.example.net")], ("a@acme.in.example.net",), "acme"),
