@@ -89,7 +89,7 @@ def committed(kafka: Kafka) -> int:
 
 
 def until(condition: Any) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.02)

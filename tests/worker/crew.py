@@ -36,7 +36,7 @@ TOPICS: Final = (
     *("inbound", "outbound", "threads"),
 )
 NOON: Final = 1_760_011_200_000
-DEADLINE_S: Final = 90
+DEADLINE_S: Final = 180
 PER_BLOCK: Final = 10
 
 SCRIPT: Final = """
