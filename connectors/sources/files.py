@@ -50,7 +50,7 @@ class Files:
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
-                children = sorted(each for each in path.iterdir() if not each.name.startswith("."))
+                children = _children(path)
         except OSError as error:
             if not named and path.is_symlink() and not path.exists():
                 return  # a link to nothing holds nothing
@@ -63,6 +63,14 @@ class Files:
                 yield from self._below(child, visited)
         elif stat.S_ISREG(status.st_mode) or named:
             yield _file(path, status)
+
+
+def _children(folder: Path) -> list[Path]:
+    """Raises OSError where it cannot be listed."""
+    found = {each.name: each for each in sorted(folder.iterdir()) if not each.name.startswith(".")}
+    if "cur" in found and "new" in found:
+        found.pop("tmp", None)
+    return list(found.values())
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -114,6 +114,13 @@ def test_a_tree_of_files(stage: Stage, folder: Path) -> None:
     assert {row["path"] for row in rows} == {"file"}
 
 
+def test_mail_that_a_maildir_has_not_whole_yet_is_left_out(stage: Stage, folder: Path) -> None:
+    for name, numbers in (("md/cur", (0, 2)), ("md/new", (2, 3)), ("md/tmp", (3, 4)), ("tmp", (4, 6))):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1").write_bytes(lines(*numbers))
+    assert stage.run(folder).events == 5
+
+
 def test_our_own_data_directory_is_left_out(stage: Stage, folder: Path) -> None:
     stage.data = folder / "data"
     stage.data.mkdir()
