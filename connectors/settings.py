@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX: Final = "SES_STREAMS_"
+_CLICKHOUSE: Final = ("clickhouse://", "clickhousedb://", "chdb:")
+"""Beginnings of a DSN. The client heeds no other: it would take https:// for a port without TLS."""
 
 
 class Kafka(Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,6 +268,10 @@ def _check(settings: Settings) -> None:
             )
     if counting.open_hours >= counting.retention_days * 24:
         raise SettingsError("counting.open_hours must be less than counting.retention_days: raise the latter")
+    if settings.clickhouse.dsn and not settings.clickhouse.dsn.startswith(_CLICKHOUSE):
+        raise SettingsError(
+            "clickhouse.dsn: write clickhouse://user:password@host:8123/ses (port 8443 for TLS), or chdb:///path"
+        )
     check_notify(settings.notify)
     check_response(settings.response)
     check_inbound(settings.inbound)

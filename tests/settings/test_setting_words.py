@@ -51,6 +51,7 @@ def refused(tmp_path: Any, text: str) -> str:
             "[counting]\nproviders = {a = 5}",
             "setting counting.providers[...]: expected text, got a whole number",
         ),
+        ('[clickhouse]\ndsn = "https://ses:secret@host:9999/ses"', "clickhouse.dsn: write clickhouse://user"),
         ("kafka = 5", "setting kafka: expected a table, got a whole number"),
     ],
 )
