@@ -32,9 +32,9 @@ PROVENANCE = Provenance("s3://events/2026/01/02/03/part-1.gz", 1_767_323_045_000
 TYPES = ("Send", "Delivery", "Open", "Click", "Bounce", "Complaint")
 WEIGHTS = (340, 500, 100, 40, 19, 1)
 WAYS = {
-    "JSON to SesEvents": (False, False),
-    "JSON to encoded blocks": (True, False),
-    "JSON to encoded blocks, with messages sent": (True, True),
+    "JSON to SesEvents, threads = false": (False, False),
+    "JSON to encoded blocks, threads = false": (True, False),
+    "DEFAULT, JSON to encoded blocks, with rows of messages sent": (True, True),
 }
 DOMAINS = ("gmail.com", "yahoo.com", "hotmail.com", "example.org", "comcast.net", "web.de")
 
