@@ -177,6 +177,19 @@ def test_every_row_of_a_message_has_all_its_recipients() -> None:
     assert send["recipients"] == delivery["recipients"] == marks(["ann@mail.example", "bob@mail.example"])
 
 
+@pytest.mark.parametrize(
+    "everybody", [["Ann@Mail.example", "Bob <bob@mail.example>"], ["<>", "ann@mail.example"], []]
+)
+def test_a_delivery_to_everybody_has_the_recipients_that_one_to_nobody_has(everybody: list[str]) -> None:
+    found = []
+    for recipients in (everybody, ["nobody@mail.example"]):
+        document = json.loads(sent("Delivery", SUBJECT, destination=everybody))
+        document["delivery"]["recipients"] = recipients
+        found += rows(json.dumps(document).encode())
+    first, second = found
+    assert first == second
+
+
 def test_without_tags_or_unasked_nothing_is_said() -> None:
     document = json.loads(sent("Delivery", SUBJECT))
     del document["mail"]["tags"]
