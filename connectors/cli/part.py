@@ -18,7 +18,7 @@ from connectors.embedded.outside import Outside
 from connectors.errors import ClickHouseError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from connectors.bridge import Entrance
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from connectors.metrics.readings import Read, Sample
     from connectors.settings import Settings
     from connectors.sources.replay import Progress
+    from pipelines.counting.memory import Memory
     from pipelines.worker.numbers import Numbers
 
 COMMAND: Final = (sys.executable, "-P", "-m", "connectors.cli.part")
@@ -38,6 +39,7 @@ _DRAIN_S: Final = 4.0
 _POLL_S: Final = 0.05
 _PROGRESS_S: Final = 0.25
 _TROUBLE_S: Final = 0.5
+_READING_S: Final = 2.0
 _TELLING_S: Final = 2.0
 """How long a stop waits for what routes are delivering; the supervisor waits five."""
 _LANDED_S: Final = 1.5
@@ -126,7 +128,8 @@ def worker(outside: Outside) -> None:
 
     config = outside.configured()
     settings = config.resolved()
-    memory = ClickHouseMemory(Through(config.door, config.token), settings.counting.dimensions)
+    read = ClickHouseMemory(Through(config.door, config.token), settings.counting.dimensions)
+    memory: Any = _Telling(read, lambda: outside.report("reading"))
     told = worker_config(settings, Path(config.directory) / "worker")
     with ExitStack() as stack:
 
@@ -136,6 +139,31 @@ def worker(outside: Outside) -> None:
         code = run_worker(replace(told, batch_bytes=0), memory, watched, lambda: outside.report("ready"))
     if code:
         sys.exit(code)
+
+
+class _Telling:
+    """A `Memory` that says now and then that it is read on: that of a large instance takes minutes."""
+
+    def __init__(self, memory: Memory, tell: Callable[[], None]) -> None:
+        self._memory = memory
+        self._tell = tell
+        self._told = time.monotonic()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._memory, name)
+
+        def read(*arguments: Any) -> Any:
+            found = method(*arguments)
+            return found if isinstance(found, int) else self._passed_on(found)
+
+        return read
+
+    def _passed_on(self, found: Iterator[Any]) -> Iterator[Any]:
+        for each in found:
+            if time.monotonic() - self._told > _READING_S:
+                self._told = time.monotonic()
+                self._tell()
+            yield each
 
 
 def notify(outside: Outside) -> None:

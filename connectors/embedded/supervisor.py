@@ -41,7 +41,7 @@ BROKER_LIMIT: Final = 1_500_000_000
 It keeps every record it has got, for it cannot trim.
 """
 _READY_S: Final = 120.0
-"""A part that is not ready by then hangs: repairing a large instance takes tens of seconds."""
+"""A part that is neither ready by then nor says anything hangs: repairing a large instance takes tens of seconds."""
 _SETTLED_S: Final = 10.0
 """A generation that has been up that long did not fail rapidly."""
 _RAPID_FAILURES: Final = 6
@@ -202,7 +202,7 @@ class Supervisor:
         return child
 
     def _ready(self, child: Child) -> dict[str, Any]:
-        """Wait for a part's `ready`, or for the end of any."""
+        """Wait for a part's `ready`, or for the end of any; as long as it says that it goes on."""
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
             ready = None
@@ -211,13 +211,14 @@ class Supervisor:
                     ready = report
                 else:
                     self._take(child, report)
+                    deadline = time.monotonic() + _READY_S
             if ready is not None:
                 return ready
             if self._stop is not Stop.NO:
                 raise _PartDied(child.name, "stopped while it started")
             self._look()
             time.sleep(_TICK_S / 2)
-        raise _PartDied(child.name, f"was not ready within {_READY_S:.0f} s")
+        raise _PartDied(child.name, f"was not ready, and said nothing, for {_READY_S:.0f} s")
 
     def _watch(self, endpoints: Endpoints) -> None:
         """Until somebody wants to stop."""

@@ -19,6 +19,8 @@ Numbers = NDArray[np.int64]
 _FREE: Final = np.uint32(0xFFFF_FFFF)
 _LEAST: Final = 64
 _GROWTH: Final = 1.35
+_ROOM: Final = 1.2
+"""Of what is filled at once: without any, a look-up of what is not there passes by very many slots."""
 _HIGH: Final = np.uint64(32)
 _MIX: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 
@@ -67,7 +69,7 @@ class Slots:
         """Remember the rows 0, 1, … of as many hashes, and no others: `add` of all at once, without its many passes.
 
         In the order of their homes each row's place is the one after that of the row before it, or its home if that
-        is later. Room is made for these alone.
+        is later.
         """
         keys = self._spread(hashes)
         order = np.argsort(keys, kind="stable")
@@ -76,7 +78,7 @@ class Slots:
             # More that are alike find no slot: see `add`.
             alike = _ranks(keys) < self._probes
             keys, order = keys[alike], order[alike]
-        self._slots = np.full(max(_LEAST, int(keys.size / self._load) + 1), _FREE, dtype=np.uint32)
+        self._slots = np.full(max(_LEAST, int(keys.size * _ROOM / self._load) + 1), _FREE, dtype=np.uint32)
         self._size = 0
         homes = self._at(keys)
         numbers = np.arange(homes.size)

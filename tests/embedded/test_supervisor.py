@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread, Timer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from connectors.embedded import supervisor
 from connectors.embedded.directory import DataDirectory, Endpoints
 from connectors.embedded.supervisor import Plan, Supervisor
 from connectors.errors import InstanceError, SourceError
@@ -200,3 +202,26 @@ def test_a_second_request_to_stop_does_not_wait(tmp_path: Path) -> None:
     began = time.monotonic()
     supervisor.run()
     assert time.monotonic() - began < 4
+
+
+def test_a_part_that_says_that_it_goes_on_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, clock = make(tmp_path, Watcher()), [0.0]
+
+    class Slow:
+        name = "worker"
+
+        def __init__(self, *kinds: str) -> None:
+            self.kinds = list(kinds)
+
+        def heard(self) -> list[dict[str, Any]]:
+            clock[0] += 100
+            return [{"kind": self.kinds.pop(0)}] if self.kinds else []
+
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda _: None))
+    slow: Any = Slow("reading", "reading", "reading", "ready")
+    assert made._ready(slow) == {"kind": "ready"}
+    hanging: Any = Slow("reading")
+    with pytest.raises(Exception, match="said nothing, for 120 s"):
+        made._ready(hanging)
