@@ -10,9 +10,12 @@ from msgspec import Meta, Struct
 from connectors.distribution.settings import Distribution
 from connectors.distribution.settings import check as check_distribution
 from connectors.errors import SettingsError
+from connectors.inbound.patterns import repeats_repetition
 from pipelines.mail.policy import ConversationRule, Limits, MailPolicy, TenantRule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.intake.policy import NormalisePolicy
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.IGNORECASE)
@@ -97,8 +100,22 @@ def check(inbound: Inbound) -> None:
     for tenant in inbound.tenants:
         if bool(tenant.subdomain_of) == bool(tenant.header):
             raise SettingsError("inbound.tenants: give each rule either subdomain_of or header")
-    names = [rule.name for rule in inbound.conversations]
-    for rule in inbound.conversations:
+    _check_conversations(inbound.conversations)
+    if inbound.objects and not inbound.objects.startswith("s3://"):
+        raise SettingsError("inbound.objects: write s3://bucket/prefix")
+    for address in inbound.list_addresses:
+        if "@" not in address:
+            raise SettingsError(
+                f"inbound.list_addresses: {address!r} is no address: write one such as unsubscribe+*@example.com"
+            )
+    if _SCHEME.match(inbound.attachments) and not inbound.attachments.startswith("s3://"):
+        raise SettingsError("inbound.attachments: write s3://bucket/prefix or a directory")
+    check_distribution(inbound.distribution, inbound.attachments)
+
+
+def _check_conversations(rules: Sequence[Conversation]) -> None:
+    names = [rule.name for rule in rules]
+    for rule in rules:
         if not _NAME.fullmatch(rule.name) or names.count(rule.name) > 1:
             raise SettingsError(
                 f"inbound.conversations: {rule.name!r} is no name of a rule: "
@@ -110,13 +127,8 @@ def check(inbound: Inbound) -> None:
             raise SettingsError(
                 f"inbound.conversations: the pattern of {rule.name} is no regular expression: {error}"
             ) from None
-    if inbound.objects and not inbound.objects.startswith("s3://"):
-        raise SettingsError("inbound.objects: write s3://bucket/prefix")
-    for address in inbound.list_addresses:
-        if "@" not in address:
+        if repeats_repetition(rule.pattern):
             raise SettingsError(
-                f"inbound.list_addresses: {address!r} is no address: write one such as unsubscribe+*@example.com"
+                f"inbound.conversations: the pattern of {rule.name} repeats what repeats, so an address made for it"
+                " could hold everything up: write [a-z-]+ in place of ([a-z]+-?)+"
             )
-    if _SCHEME.match(inbound.attachments) and not inbound.attachments.startswith("s3://"):
-        raise SettingsError("inbound.attachments: write s3://bucket/prefix or a directory")
-    check_distribution(inbound.distribution, inbound.attachments)

@@ -10,6 +10,7 @@ from connectors.cli import wiring
 from connectors.errors import SettingsError
 from connectors.inbound.budget import Budget
 from connectors.inbound.lobby import LABELS, OTHERS, Lobby
+from connectors.inbound.patterns import repeats_repetition
 from connectors.inbound.settings import policy_of
 from connectors.settings import load
 from pipelines.intake.policy import NormalisePolicy
@@ -33,6 +34,10 @@ def loaded(tmp_path: Path, text: str) -> Any:
         ('[[inbound.conversations]]\nname = "a"\npattern = "("', "the pattern of a is no regular expression"),
         ('[[inbound.conversations]]\nname = "a:b"\npattern = "x"', "'a:b' is no name"),
         (2 * '[[inbound.conversations]]\nname = "a"\npattern = "x"\n', "'a' is no name"),
+        (
+            "[[inbound.conversations]]\nname = 'a'\npattern = 'case-([a-z0-9]+-?)+@x'",
+            "of a repeats what repeats",
+        ),
         ('[inbound]\nobjects = "mails/in"', "write s3://bucket/prefix"),
         ('[inbound]\nattachments = "gs://x"', "s3://bucket/prefix or a directory"),
         ('[inbound]\nattachments = "s3:/bucket/x"', "s3://bucket/prefix or a directory"),
@@ -43,6 +48,25 @@ def loaded(tmp_path: Path, text: str) -> Any:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         loaded(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "repeats"),
+    [
+        (r"case-(\d+)\+.*@support\.example\.com", False),
+        (r"(\+\d+)@sms\.example\.com", False),
+        (r"(?:a{1,3})+", False),
+        (r"(a+)?b*", False),
+        (r"(a\+)+[(+]+", False),
+        (r"[]+)]*(x)+", False),
+        (r"(a+)+", True),
+        (r"((?:a|b*)c?)*", True),
+        (r"(a{2,})+", True),
+        (r"(a*){3,}", True),
+    ],
+)
+def test_what_could_take_for_ever_is_known(pattern: str, repeats: bool) -> None:  # noqa: FBT001
+    assert repeats_repetition(pattern) is repeats
 
 
 def test_mails_and_events_are_read_by_one_policy(tmp_path: Path) -> None:
