@@ -38,6 +38,7 @@ def count(taken: Taken) -> int:
         len(taken.events)
         + len(taken.dead_letters)
         + len(taken.objects)
+        + len(taken.mails)
         + len(taken.confirmations)
         + taken.controls
     )
