@@ -25,7 +25,7 @@ demo: $(READY) ## Simulated SES traffic, end to end, on this machine (ARGS=--onc
 	$(BIN)/ses-streams demo $(ARGS)
 
 test: $(READY) ## The default tests (ARGS=… goes to pytest)
-	$(BIN)/pytest -m "not kafka and not chaos" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -m "not kafka and not chaos" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-kafka: $(READY) ## The integration tests on Apache Kafka: KAFKA_BROKER, else one started here (Java 17, Maven)
 	@if [ -n "$$KAFKA_BROKER" ]; then $(ON_KAFKA) $(ARGS); \
