@@ -23,17 +23,18 @@ SOCKET_MARKS = ("sockets", "embedded", "kafka", "chaos")
 CHILD_GRACE_S = 5
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Where a Kafka is named, the tests that use a broker are tests of it too (`make test-kafka`)."""
+    if os.environ.get("KAFKA_BROKER") and "broker" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.kafka)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where a Kafka is named, the tests that use a broker are tests of it too (`make test-kafka`).
+    """Files that take long come first, whatever order chance has given them among each other.
 
-    Files that take long come first, whatever order chance has given them among each other: workers share out whole
-    files, and one that is left with a long file at the end leaves the others with nothing to do.
+    Workers share out whole files, and one that has a long file left at the end leaves the others with nothing to do.
     """
-    if os.environ.get("KAFKA_BROKER"):
-        for item in items:
-            if "broker" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.kafka)
     starting = {item.path for item in items if item.get_closest_marker("embedded")}
     items.sort(key=lambda item: (item.path.parent.name != "end_to_end", item.path not in starting))
 
