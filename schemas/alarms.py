@@ -20,7 +20,13 @@ RATE_SIGNALS: Final = (
 )
 """Evaluated by the worker, on the counters of `rates`."""
 
-SURVEYED_SIGNALS: Final = ("delivery_latency", "traffic_stopped", "dmarc_failure", "unexpected_relay", "pipeline")
+SURVEYED_SIGNALS: Final = (
+    "delivery_latency",
+    "traffic_stopped",
+    "dmarc_failure",
+    "unexpected_relay",
+    "pipeline",
+)
 """Evaluated now and then by the process that delivers alarms, on ClickHouse, Kafka and SQS."""
 
 SIGNALS: Final = RATE_SIGNALS + SURVEYED_SIGNALS
