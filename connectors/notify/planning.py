@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from connectors.notify.incidents import at_least
 from connectors.notify.told import Told
+from pipelines.alarms.transition import happened
 from schemas.alarms import RATE_SIGNALS
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def due(audience: Audience, key: Key, told: Mapping[int, Told], now: int) -> Due
     if current is None:
         return None
     known = told.get(current.number, _NOTHING)
+    if known.resolved:
+        # An incident ends once: what shows it open is old, and came again.
+        return None
     next_up = _of_open(audience.route, current, known)
     return _timed(audience, key, current, next_up, now) if next_up else None
 
@@ -120,7 +124,7 @@ def _timed(audience: Audience, key: Key, incident: Incident, found: Due, now: in
         return found
     rise = incident.rise or incident.latest
     limit = audience.limits.max_age_s * 1000
-    began = rise["time"] if incident.rise else rise["opened_time"]
+    began = happened(rise) if incident.rise else rise["opened_time"]
     # What was old already when it was written is of a replay: no silence made it wait.
     of_the_past = rise["written_time"] - began > limit
     began = max(began, min(key.silenced_until, now))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +96,46 @@ def test_what_is_old_is_not_told_and_one_row_says_so(
     # It got worse just now: that is news.
     story.learn(alarm(2, value="autumn", severity="critical", cause="escalated", ago=0))
     assert [place.told for place in story.places.values()] == [[("page", 2)]] * 2
+
+
+@pytest.mark.parametrize(
+    ("hit_time", "told"),
+    [
+        ("2026-11-19T12:00:00+00:00", []),
+        ("2026-11-22T11:59:00+00:00", [("page", 1)]),
+        ("2026-11-29T12:00:00+00:00", [("page", 1)]),
+        ("yesterday", [("page", 1)]),
+        (7, [("page", 1)]),
+    ],
+)
+def test_what_rests_on_old_hits_is_old_however_late_they_were_read(
+    scene: Callable[..., Any], alarm: Callable[..., Any], hit_time: Any, told: list[tuple[str, int]]
+) -> None:
+    story = scene()
+    story.now = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
+    now = round(story.now * 1000)
+    evidence = json.dumps({"hits": 40, "hit_time": hit_time})
+    story.learn(alarm(1, evidence=evidence) | {"time": now, "opened_time": now, "written_time": now})
+    assert story.place().told == told
+    assert story.desk.settled("complaint_rate:campaign:spring")
+
+
+def test_an_incident_whose_end_was_told_is_not_paged_by_what_comes_again(
+    scene: Callable[..., Any], alarm: Callable[..., Any]
+) -> None:
+    """Its page was not taken, as far as anybody knows; a new process reads how it opened, and not yet how it ended."""
+    story = scene()
+    story.place().failures = [NotDelivered("?", unknown=True)]
+    opening, over = alarm(1), alarm(2, "resolved")
+    story.learn(opening)
+    story.learn(over)
+    story.wait(300)
+    assert story.place().told == [("resolve", 2)]
+    story.start()
+    story.learn(opening)
+    story.wait(HOUR)
+    story.learn(opening, over)
+    assert story.place().told == [("resolve", 2)]
 
 
 def test_the_end_of_what_was_told_is_told_however_old(
