@@ -26,6 +26,9 @@ COUNTERS: Final = (
     "blocks",
 )
 
+HITS: Final = ("complaints", "hard_bounces", "rejects", "rendering_failures", "blocks")
+"""Those that count trouble: what the signals of alarms are shares of."""
+
 DIMENSIONS: Final = (
     "account",
     "region",

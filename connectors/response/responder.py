@@ -15,6 +15,7 @@ from connectors.response.deeds import Deeds
 from connectors.response.ledger import Ledger, pause_id
 from connectors.response.ses import SesTrouble
 from connectors.response.targets import KINDS, Target
+from pipelines.alarms.transition import happened
 from schemas.alarms import AlarmAction, dedup_key
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Responder:
     def _decide(self, alarm: Alarm) -> bool:
         """Pause, or write down why not; whether that is all there is to do."""
         now = round(self._clock() * 1000)
-        too_old = now - alarm["time"] > self._max_age_ms
+        too_old = now - happened(alarm) > self._max_age_ms
         try:
             target = Target(alarm["dimension"], alarm["value"])
         except SettingsError:

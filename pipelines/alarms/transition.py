@@ -17,6 +17,8 @@ from schemas.partitioning import of_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+HIT_TIME: Final = "hit_time"
+"""The fact that says when the hits happened that a transition rests on; see `happened`."""
 _GREATEST_E: Final = 1e300
 """JSON has no infinity."""
 
@@ -95,6 +97,22 @@ def evidence_of(alarm: Alarm) -> dict[str, Any]:
     except msgspec.DecodeError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def happened(alarm: Alarm) -> int:
+    """When that happened which a transition rests on, ms: its time, or that of its hits where they are older.
+
+    A replay of old events into a running instance is evaluated now, for feedback may come late; what it finds is of the
+    past all the same.
+    """
+    said = evidence_of(alarm).get(HIT_TIME)
+    try:
+        time = (
+            round(datetime.fromisoformat(said).timestamp() * 1000) if isinstance(said, str) else alarm["time"]
+        )
+    except ValueError:
+        return alarm["time"]
+    return min(time, alarm["time"])
 
 
 def encode(alarm: Alarm, framing: Framing = SINGLE_OBJECT) -> bytes:

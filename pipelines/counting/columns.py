@@ -26,7 +26,7 @@ def read(
         blocks: of any releases of the record.
         record: whose blocks they must be.
         schema: columns and their types.
-        later: Boolean columns that a release after the first brought, and which; before they are false.
+        later: columns that a release after the first brought, and which; before they are false, or 0.
 
     Raises:
         MalformedBlock: when rows do not decode.
@@ -60,5 +60,5 @@ def _read_alike(
     if frame.height != height:
         raise MalformedBlock(f"{frame.height} rows where the headers say {height}")
     record = np.repeat(np.arange(first, first + len(blocks)), [block.count for block in blocks])
-    missing = [pl.lit(value=False).alias(name) for name in schema if name not in columns]
+    missing = [pl.lit(0).cast(schema[name]).alias(name) for name in schema if name not in columns]
     return frame.with_columns(pl.Series("record", record, dtype=pl.Int64), *missing).select(*_PLACE, *schema)

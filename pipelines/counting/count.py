@@ -21,7 +21,7 @@ from pipelines.counting.dimensions import Indexes, Values
 from pipelines.counting.hours import HOUR_MS, NEVER, Hours, Opening, advance, bucket_of
 from pipelines.counting.increments import Increments, Recipients, increments
 from pipelines.counting.reading import ID, Source, read
-from schemas.counters import COUNTERS, DIMENSIONS
+from schemas.counters import COUNTERS, DIMENSIONS, HITS
 from schemas.events import UNTAGGED_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HOUR_S: Final = 3600
 WIDTH: Final = len(COUNTERS)
+_IS_HIT: Final = np.isin(COUNTERS, HITS)
 _DENSE_HOURS: Final = 1 << 12
 """Span of hours in a batch up to which an hour's number is its distance from the first."""
 
@@ -262,13 +263,17 @@ def _deltas(
         for (rows, codes), offset in zip(wanted, offsets, strict=False)
     ]
     everything = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-    if chosen.recounted.size:
-        owners = np.concatenate([added.rows[rows] for rows, _ in wanted]) if wanted else everything
+    hits = np.flatnonzero(_IS_HIT[everything & 15]) if _IS_HIT[added.counters].any() else everything[:0]
+    recounted, cells_of_hits, times = chosen.recounted, hits, hits
+    if chosen.recounted.size or hits.size:
+        owners = np.concatenate([added.rows[rows] for rows, _ in wanted])
         recounted = everything[np.isin(owners, chosen.recounted)] >> 4
-    else:
-        recounted = chosen.recounted
+        cells_of_hits = everything[hits] >> 4
+        times = batch.frame["event_time"].to_numpy()[owners[hits]]
     packed, amounts = _runs(everything)
     cells, at = _heads(packed >> 4)
+    hit_time = np.zeros(cells.size, dtype=np.int64)
+    np.maximum.at(hit_time, cells.searchsorted(cells_of_hits), times)
     matrix = np.zeros((cells.size, WIDTH), dtype=np.int64)
     matrix[at, packed & 15] = amounts
     hour = hours[cells & ((1 << hour_bits) - 1)]
@@ -286,6 +291,7 @@ def _deltas(
             "hour": hour * HOUR_S,
             **{name: matrix[:, index] for index, name in enumerate(COUNTERS)},
             "closed": ~opening.is_open(hour, batch.marks[source]) | np.isin(cells, recounted),
+            "hit_time": hit_time,
         }
     )
 

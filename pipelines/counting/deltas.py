@@ -36,9 +36,10 @@ _SCHEMA: Final[columns.Schema] = {
     "hour": pl.Int64(),
     **dict.fromkeys(COUNTERS, pl.Int64()),
     "closed": pl.Boolean(),
+    "hit_time": pl.Int64(),
 }
-_SINCE: Final = {"closed": 2}
-"""Columns that a release brought; in older blocks they have their default, false."""
+_SINCE: Final = {"closed": 2, "hit_time": 3}
+"""Columns that a release brought; in older blocks they have their default, false or 0."""
 _PIECES: Final = 4
 """Of an encoded row."""
 _ONE_BYTE: Final = 64
@@ -66,7 +67,7 @@ def encode(
 ) -> list[tuple[int, bytes]]:
     """Blocks of `CountDelta` and the partition of `ses.counts` each belongs to.
 
-    Without a column `closed` none of the rows is.
+    Without a column `closed` none of the rows is, and without `hit_time` it is not known.
 
     Rows are sorted by source block and dimension. All that a source block adds to a dimension in a partition is in one
     block, and source blocks are in order: the reader's marks, one for each (dimension, value) and one for what is
@@ -101,15 +102,20 @@ def _names(deltas: pl.DataFrame, partitions: int) -> tuple[NDArray[np.int64], li
 
 
 def _pieces(deltas: pl.DataFrame, names: list[bytes], order: NDArray[np.int64]) -> list[bytes]:
-    """Rows in an order, `_PIECES` pieces each: source block, dimension and value, hour, counters and `closed`."""
+    """Rows in an order, `_PIECES` pieces each: source block, dimension and value, hour, and all that follows."""
     counters = deltas.select(COUNTERS).to_numpy().astype(np.int64, copy=False)[order]
-    tails = np.empty((order.size, WIDTH + 1), dtype=np.uint8)
+    tails = np.zeros((order.size, WIDTH + 2), dtype=np.uint8)
     tails[:, :WIDTH] = counters << 1
-    tails[:, WIDTH] = deltas["closed"].to_numpy()[order] if "closed" in deltas.columns else 0
-    data, width = tails.tobytes(), WIDTH + 1
+    if "closed" in deltas.columns:
+        tails[:, WIDTH] = deltas["closed"].to_numpy()[order]
+    data, width = tails.tobytes(), WIDTH + 2
     amounts = [data[at : at + width] for at in range(0, len(data), width)]
     for index in np.flatnonzero(((counters < 0) | (counters >= _ONE_BYTE)).any(axis=1)).tolist():
         amounts[index] = b"".join((*map(_long, counters[index].tolist()), amounts[index][WIDTH:]))
+    if "hit_time" in deltas.columns:
+        times = deltas["hit_time"].to_numpy()[order]
+        for index in np.flatnonzero(times).tolist():
+            amounts[index] = amounts[index][:-1] + _long(int(times[index]))
     places = map(
         _place, deltas["source_partition"][order].to_list(), deltas["source_offset"][order].to_list()
     )
@@ -184,7 +190,10 @@ def read(blocks: Sequence[Block]) -> pl.DataFrame:
 def grouped(frame: pl.DataFrame) -> Iterator[Delta]:
     """Rows of one record, source block and key together; the next record may be a repetition of this one."""
     last, within = None, -1
-    for record, dimension, value, partition, offset, hour, *counters, closed in frame.iter_rows():
+    names = ("record", "dimension", "value", "source_partition", "source_offset", "hour", *COUNTERS, "closed")
+    for record, dimension, value, partition, offset, hour, *counters, closed in frame.select(
+        names
+    ).iter_rows():
         if (
             last is None
             or within != record

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pipelines.alarms.detector import Detector
 from pipelines.alarms.machine import Machine, retire
 from pipelines.alarms.series import HOUR_MS
 from pipelines.alarms.signals import SHARES
+from pipelines.alarms.transition import HIT_TIME
 from pipelines.alarms.walk import FOREVER, Way, walk
 from pipelines.counting.days import NEVER, key_of, names_of
 from pipelines.worker import alarm_table
@@ -18,7 +20,7 @@ from schemas.alarms import alarm_key, parts_of
 from schemas.counters import OTHER_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.alarms.rules import Rule, Rules
     from pipelines.alarms.rules_file import RulesFile
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
     from pipelines.worker.alarm_table import Alarms, Machines
     from pipelines.worker.counters import Counters
     from pipelines.worker.tables import Record
-    from pipelines.worker.touched import Touch
+    from pipelines.worker.touched import Key, Touch
 
 LIVE_MS: Final = 2 * HOUR_MS
 """Event time that is no further behind the clock is that of live traffic."""
+_REMEMBERED: Final = 100_000
+"""Keys of which it is remembered when their last hits happened; of more the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class AlarmKeys:
         self._alarms = alarms
         self._rules_file = rules_file
         self._series = SeriesOf()
+        self._hit_times: dict[Key, int] = {}
+        """ms. Only says how old an alarm's evidence is, so a restart may forget it."""
 
     @property
     def rules(self) -> Rules:
@@ -116,6 +122,14 @@ class AlarmKeys:
                         found[place] = known
         return found
 
+    def note(self, times: Mapping[Key, int]) -> None:
+        """Take in when hits happened, ms; those of closed hours too, which count once they are recounted."""
+        for key, time in times.items():
+            self._hit_times.pop(key, None)
+            self._hit_times[key] = time
+        while len(self._hit_times) > _REMEMBERED:
+            del self._hit_times[next(iter(self._hit_times))]
+
     def evaluate(self, place: Place, rule: Rule, at: Instant) -> Change | None:
         """What becomes of a key up to an instant; None: nothing that is to be told."""
         held = self._alarms.of(place.partition)
@@ -126,7 +140,15 @@ class AlarmKeys:
         detector = Detector(rule, series, SHARES[signal].late_h)
         after = _restored_after(machine, rule, at) if at.restoring else held.looked
         machine, told = walk(machine, rule, detector, series, Way(after, at.clock))
-        return Change(place, machine, told) if told else None
+        return Change(place, machine, [self._dated(place, each) for each in told]) if told else None
+
+    def _dated(self, place: Place, told: Transition) -> Transition:
+        """With when the hits happened that it rests on, as far as that is known."""
+        time = self._hit_times.get((place.partition, place.dimension, place.value))
+        if time is None or "hits" not in told.facts:
+            return told
+        said = datetime.fromtimestamp(time // 1000, UTC).isoformat()
+        return replace(told, facts={**told.facts, HIT_TIME: said})
 
     def without_rule(self, clock: int) -> Iterator[Change]:
         """The end of incidents that no rule covers any more."""

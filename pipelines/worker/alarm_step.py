@@ -18,7 +18,7 @@ from pipelines.alarms.transition import encode, record_key, row
 from pipelines.counting.days import NEVER
 from pipelines.worker import alarm_table
 from pipelines.worker.alarm_keys import AlarmKeys, Change, Instant, Place
-from pipelines.worker.touched import touched
+from pipelines.worker.touched import hit_times, touched
 from schemas.blocks import encode as encode_block
 from schemas.dead_letters import dead_letter
 
@@ -102,6 +102,7 @@ class AlarmStep:
             answers: as in `touched`.
         """
         self._read_rules()
+        self.keys.note(hit_times(deltas, self.keys.rules.dimensions))
         clock = self.event_clock()
         if clock != NEVER:
             found = touched(deltas, answers, self.keys.rules.dimensions)

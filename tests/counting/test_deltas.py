@@ -26,6 +26,7 @@ def row(**facts: Any) -> dict[str, Any]:
         "hour": HOUR,
         **dict.fromkeys(COUNTERS, 0),
         "closed": False,
+        "hit_time": 0,
     } | facts
 
 
@@ -38,6 +39,7 @@ rows = st.builds(
     sends=st.integers(0, 2**40),
     blocks=st.integers(0, 70),
     closed=st.booleans(),
+    hit_time=st.just(0) | st.integers(0, 2**45),
 )
 
 
@@ -49,19 +51,19 @@ def test_what_is_written_is_read_and_as_fastavro_writes_it(some: list[dict[str, 
     assert deltas.read([open_block(data)]).drop("record").select(frame.columns).rows() == frame.rows()
 
 
-def test_a_frame_and_a_block_without_closed_hours_have_none() -> None:
-    ((_, data),) = deltas.encode(pl.DataFrame([row()]).drop("closed"), 1)
+def test_a_frame_and_a_block_without_closed_hours_and_times_have_none() -> None:
+    ((_, data),) = deltas.encode(pl.DataFrame([row()]).drop("closed", "hit_time"), 1)
     assert decode(data) == [row()]
     old = BlockBuilder(released("count_delta")[0])
     old.add(row(value="old"))
     new = BlockBuilder(newest("count_delta"))
-    new.add(row(value="new", closed=True))
+    new.add(row(value="new", closed=True, hit_time=7))
     blocks = [open_block(data) for data in (new.take(), old.take(), data)]
     found = deltas.read(blocks)
-    assert found.select("record", "value", "closed").rows() == [
-        (0, "new", True),
-        (1, "old", False),
-        (2, "c", False),
+    assert found.select("record", "value", "closed", "hit_time").rows() == [
+        (0, "new", True, 7),
+        (1, "old", False, 0),
+        (2, "c", False, 0),
     ]
 
 

@@ -70,6 +70,7 @@ def test_a_tenant_gets_back_what_it_had(make_responder: Any, make_alarm: Any, se
         {"value": "(other)"},
         {"value": ""},
         {"time": 1_795_000_000_000 - 7 * HOUR * 1000},
+        {"evidence": '{"hits": 40, "hit_time": "2026-11-01T12:00:00+00:00"}'},
     ],
     ids=str,
 )

@@ -162,8 +162,10 @@ def test_the_bytes_of_a_block_are_pinned() -> None:
         "sends": -1,
     }
     data = encode("count_delta", [row])
-    header, count, terminator = bytes.fromhex("c301 02555235ade3c7cf"), b"\x02", b"\0"
-    body = b"\x02" + b"\xd8\x04" + b"\x02a" + b"\x04\xc3\xa9" + b"\xa0\x38" + b"\x01" + bytes(14) + b"\0"
+    header, count, terminator = bytes.fromhex("c301 0fc08f314b173524"), b"\x02", b"\0"
+    body = (
+        b"\x02" + b"\xd8\x04" + b"\x02a" + b"\x04\xc3\xa9" + b"\xa0\x38" + b"\x01" + bytes(14) + b"\0" + b"\0"
+    )
     assert data == header + count + body + terminator
 
 

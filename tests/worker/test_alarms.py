@@ -9,6 +9,7 @@ import pytest
 from alarm_model import BAD, NOON_MS, RULES, Crew, causes, mails, order, told, world
 from counting_model import HOUR_S, NOON_S, World
 
+from pipelines.alarms import transition
 from pipelines.worker import alarm_keys
 
 if TYPE_CHECKING:
@@ -172,6 +173,30 @@ def test_an_hour_that_is_recounted_fires(tmp_path: Path) -> None:
         crew.drain()
     assert made.passes, "nothing was recounted"
     assert opened(made) == ["evidence"]
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_an_archive_beside_live_traffic_is_of_the_past_and_late_feedback_is_not(
+    tmp_path: Path, days: int
+) -> None:
+    """Its hours are open still, or closed and recounted; either is evaluated now, and says when its hits happened."""
+    made = world(random.Random(1), tmp_path, open_hours=48, retention_days=14)
+    live = [*mails(100, "good", 40, 0), *mails(300, "late", 40, 0, hours=-24 * days)]
+    made.write_events(live, [4] * len(live))
+    with Crew(made, most=1) as crew:
+        crew.drain()
+        archive = mails(1000, "bad", 40, 20, hours=-24 * days)
+        complaints = mails(2000, "late", 0, 20, hours=-24 * days, late=24 * days)
+        # Somebody complains of the bad campaign now, too: one of many.
+        rows = [*archive, *mails(3000, "bad", 9, 1), *complaints]
+        made.write_events(rows, [40] * len(rows))
+        crew.drain()
+    assert bool(made.passes) == (days == 3)
+    found = told(made)
+    for key, happened in ((BAD, NOON_MS - days * 24 * HOUR_MS), ("complaint_rate:campaign:late", NOON_MS)):
+        opening = found[key][0]
+        assert (opening["cause"], opening["time"]) == ("evidence", NOON_MS)
+        assert transition.happened(opening) == happened
 
 
 def test_orders_are_obeyed_once(tmp_path: Path) -> None:
