@@ -22,9 +22,10 @@ _HEALTH: Final = "SELECT campaign, sum({}) FROM campaign_health GROUP BY campaig
 _REPORTED: Final = f"SELECT event_type, count() FROM events WHERE NOT ({PUBLISHED}) GROUP BY event_type"  # noqa: S608 - constants
 _ANSWERED: Final = "SELECT count() FROM threads WHERE outbound > 0 AND inbound > 0"
 _APART: Final = "SELECT count() FROM threads WHERE outbound > 1"
+_JOINED: Final = ("reply", "auto_reply", "bounce", "complaint")
+"""Kinds of mail that all are about a message that was sent."""
 _CAUSED: Final = (
-    "SELECT uniqExact(mail_id) FROM mails"
-    " WHERE kind IN ('reply', 'auto_reply') AND campaign != '' AND thread_id != ''"
+    f"SELECT uniqExact(mail_id) FROM mails WHERE kind IN {_JOINED} AND campaign != '' AND thread_id != ''"  # noqa: S608
 )
 
 
@@ -37,9 +38,9 @@ def of_mail(truth: Truth, ask: Ask) -> list[Compared]:
     lines += _beside("replies to ", truth.replies, _counts(ask(_HEALTH.format("replies", "replies"))))
     absences = _counts(ask(_HEALTH.format("out_of_office", "out_of_office")))
     lines += _beside("out of office: ", truth.out_of_office, absences)
-    answers = truth.mails["reply"] + truth.mails["auto_reply"]
+    joined = sum(truth.mails[kind] for kind in _JOINED)
     lines += [
-        ("answers that know their campaign and thread", str(answers), _one(ask(_CAUSED))),
+        ("answers, bounces, complaints that know their campaign", str(joined), _one(ask(_CAUSED))),
         ("conversations", str(len(truth.threads)), _one(ask(_ANSWERED))),
         ("conversations that were mixed up", "0", _one(ask(_APART))),
     ]

@@ -134,10 +134,12 @@ class _Inbox:
 
     def _bounce(self, sent: Sent, time: int) -> Mail:
         self._truth.reported["Bounce"] += 1
+        self._truth.threads.add(sent.message_id)
         return self._came(replies.bounce(sent, time), "bounce", time, "")
 
     def _complaint(self, sent: Sent, time: int) -> Mail:
         self._truth.reported["Complaint"] += 1
+        self._truth.threads.add(sent.message_id)
         return self._came(
             replies.complaint(sent, time),
             "complaint",

@@ -38,6 +38,8 @@ MAIL_COLUMNS: Final = (
     "arrival_id",
 )
 """Of `InboundMail`: what the join reads."""
+_ABOUT_OURS: Final = frozenset({"Bounce", "Complaint", "Delivery", "DeliveryDelay"})
+"""Types of what a report says of a message that its mail belongs to."""
 _EVENTFUL: Final = frozenset({"Bounce", "Complaint"})
 """What of feedback waits: the rest makes no event."""
 _REPORTED_BY: Final = ("mail_id", "received_time", "tenant", "path", "arrival_id")
@@ -45,7 +47,7 @@ _REPORTED_BY: Final = ("mail_id", "received_time", "tenant", "path", "arrival_id
 MAIL: Final = b"m"
 SENT: Final = b"s"
 CITED: Final = 500
-"""Ids of a message that are looked at: those of In-Reply-To, then References from right to left."""
+"""Ids of a message that are looked at: those of In-Reply-To, References from right to left, what it reports on."""
 _VERSION: Final = 1
 
 
@@ -154,8 +156,8 @@ def ask(scope: str, message_id: str, subject: bytes | None = None) -> Ask:
 
 def _cited(
     scope: str, own: bytes, in_reply_to: Iterable[str], references: list[str], subject: bytes
-) -> tuple[bytes, list[Ask]]:
-    """Nodes and asks of what is cited: In-Reply-To for itself, References only with the subject."""
+) -> list[Ask]:
+    """What is cited: In-Reply-To for itself, References only with the subject."""
     asks: dict[bytes, Ask] = {}
     for trusted, ids in ((True, in_reply_to), (False, reversed(references))):
         for each in ids:
@@ -164,10 +166,20 @@ def _cited(
             found = ask(scope, each, None if trusted else subject)
             if each and found.node != own:
                 asks.setdefault(found.node, found)
-    nodes = [
-        each.node if each.subject is None else names.facet(each.node, each.subject) for each in asks.values()
-    ]
-    return b"".join(nodes), list(asks.values())
+    return list(asks.values())
+
+
+def _reported(own: bytes, cited: list[Ask], named: Iterable[list[Ask]]) -> list[Ask]:
+    """What a mail reports on, for itself, as far as it is not cited so already."""
+    known = {each.node for each in cited if each.subject is None} | {own}
+    found = {each.node: each for asks in named for each in asks if each.node not in known}
+    return list(found.values())[: CITED - len(cited)]
+
+
+def _nodes(asks: Iterable[Ask]) -> bytes:
+    return b"".join(
+        each.node if each.subject is None else names.facet(each.node, each.subject) for each in asks
+    )
 
 
 def of_mail(mail: InboundMail, scope: str, mark: int, hour: int) -> Heard:
@@ -176,7 +188,9 @@ def of_mail(mail: InboundMail, scope: str, mark: int, hour: int) -> Heard:
     itself = (
         ask(scope, message_id) if message_id else Ask(b"", names.node(scope, f"mail:{mail['mail_id'].hex()}"))
     )
-    cites, asks = _cited(scope, itself.node, mail["in_reply_to"], mail["references"], subject)
+    named = [(each, _named(scope, each)) for each in mail["feedback"]]
+    asks = _cited(scope, itself.node, mail["in_reply_to"], mail["references"], subject)
+    asks += _reported(itself.node, asks, (found for _, found in named))
     fact = Fact(
         member=MAIL + mail["mail_id"],
         text="",
@@ -185,19 +199,21 @@ def of_mail(mail: InboundMail, scope: str, mark: int, hour: int) -> Heard:
         kind=intern(mail["kind"]),
         automatic=mail["automatic"],
         own=b"".join((itself.node, names.facet(itself.node, subject), *_talks(scope, mail["conversations"]))),
-        cites=cites,
+        cites=_nodes(asks),
         profile=(),
         hour=hour,
         firsts=(mark,),
     )
     if message_id:
         asks.append(itself)
-    return Heard(fact, scope, asks, [(each, _about(scope, each)) for each in mail["feedback"]], mail)
+    about = [(each, found if each["event_type"] in _EVENTFUL else []) for each, found in named]
+    return Heard(fact, scope, asks, about, mail)
 
 
-def _about(scope: str, feedback: Feedback) -> list[Ask]:
+def _named(scope: str, feedback: Feedback) -> list[Ask]:
+    """The message that a report is about, by the names it has there."""
     asks: list[Ask] = []
-    if feedback["event_type"] not in _EVENTFUL:
+    if feedback["event_type"] not in _ABOUT_OURS:
         return asks
     if ses := feedback["ses_id"]:
         asks.append(Ask(names.pack(ses), names.node(scope, f"ses:{ses}")))
@@ -214,14 +230,14 @@ def of_message(message: OutboundMessage, scope: str, mark: int, hour: int) -> He
     """A message sent that cites others, or is in conversations."""
     ses, header = message["message_id"], message["header_message_id"]
     node, subject = names.node(scope, f"ses:{ses}"), names.subject_of(message["base_subject"])
-    cites, asks = _cited(scope, node, message["in_reply_to"], message["references"], subject)
+    asks = _cited(scope, node, message["in_reply_to"], message["references"], subject)
     named = header_node(scope, ses, header)
     profile = tuple(intern(message[key]) for key in PROFILE)
     recipients = tuple(message["recipients"])
     sent = Sent(names.pack(ses), ses, message["sent_time"], subject, named, profile, recipients)
     fact = _of_ours(sent, mark, hour)
     fact.own = b"".join((_own(node, named, subject), *_talks(scope, message["conversations"])))
-    fact.cites = cites
+    fact.cites = _nodes(asks)
     return Heard(fact, scope, [*asks, *([Ask(b"", named)] if named else [])])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections import Counter
 from email import message_from_bytes, policy
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ def read(mail: Mail) -> EmailMessage:
     return message_from_bytes(mail.raw, policy=policy.default)
 
 
+OURS = re.compile(rb"<([0-9a-f-]{50,})@[a-z0-9.-]*amazonses\.com>")
+
+
 def cited(message: EmailMessage) -> str:
     return str(message["References"] or message["In-Reply-To"]).split()[0].strip("<>").partition("@")[0]
 
@@ -54,6 +58,10 @@ def test_who_answers_was_sent_what_is_answered(seed: int) -> None:
             assert key in delivered
             threads.add(key[0])
             replies[delivered[key]] += mail.kind == "reply"
+        elif mail.kind in {"bounce", "complaint"}:
+            (about,) = set(OURS.findall(mail.raw))
+            threads.add(about.decode())
+    assert threads <= {event.payload["mail"]["messageId"] for event in events}
     assert replies == truth.replies
     assert threads == truth.threads
     assert Counter(mail.kind for mail in mails) == truth.mails

@@ -71,7 +71,8 @@ class Aws:
 
     @property
     def empty(self) -> bool:
-        return self.counts() == (0, 0)
+        """As three answers say: one counts what is visible before what is not, and meanwhile that may change."""
+        return all(self.counts() == (0, 0) for _ in range(3))
 
     def s3_event(self, key: str) -> dict[str, Any]:
         thing = {"bucket": {"name": self.bucket}, "object": {"key": key.replace(" ", "+"), "size": 9}}

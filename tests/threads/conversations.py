@@ -185,6 +185,12 @@ class Oracle:
             cites.setdefault(name_of(each), facet(scope, name_of(each), subject))
         cites.pop(names[0], None)
         self.cites[member] = list(cites.values())
+        for told in row.get("feedback", ()):
+            about = [f"ses:{told['ses_id']}"] if told["ses_id"] else []
+            about += [name_of(told["message_id"])] if told["message_id"] else []
+            for each in about:
+                if each != names[0] and node(scope, each) not in self.cites[member]:
+                    self.cites[member].append(node(scope, each))
         talks = [node(scope, f"conv:{each}") for each in row["conversations"]]
         for each in (*self.own[member][1:], *self.cites[member], *talks):
             self._union(self.own[member][0], each)
