@@ -6,6 +6,7 @@ Errors of the client become `BrokerError`s, each one sentence.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -31,6 +32,9 @@ _RETRY_S: Final = 0.1
 _KNOWN_MS: Final = 60_000
 _RECONNECT_MS: Final = 1000
 """As the Java client has it. By kafka-python's default a broker that is back is not noticed for half a minute."""
+
+# It warns of every tenth of a second in which a thread was busy, or the machine was.
+logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
 
 Offsets = dict[int, int]
 """Partition to offset."""
