@@ -31,6 +31,14 @@ SURVEYED_SIGNALS: Final = (
 
 SIGNALS: Final = RATE_SIGNALS + SURVEYED_SIGNALS
 
+UNITS: Final = {
+    "delivery_latency": "s",
+    "traffic_stopped": "min",
+    "dmarc_failure": "messages a day",
+    "unexpected_relay": "mails",
+}
+"""Of what rows call `rate` and `limit`, where those are no shares and have one."""
+
 ORDERS: Final = ("ack", "silence", "unsilence", "reset")
 
 SEPARATOR: Final = ":"

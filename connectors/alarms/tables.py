@@ -10,7 +10,7 @@ from connectors.notify.text import text
 from pipelines.alarms.rule_keys import LIMITED, OWN_DIMENSIONS
 from pipelines.alarms.rules import OWN
 from pipelines.alarms.transition import evidence_of
-from schemas.alarms import RATE_SIGNALS
+from schemas.alarms import RATE_SIGNALS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from pipelines.alarms.rules import Rule, Rules
     from schemas.alarms import Alarm
 
-_UNITS: Final = {
-    "delivery_latency": " s",
-    "traffic_stopped": " min",
-    "dmarc_failure": " messages a day",
-    "unexpected_relay": " mails",
-}
 _SHARES: Final = frozenset(RATE_SIGNALS)
 _TIME: Final = "%Y-%m-%d %H:%M"
 _DIGITS: Final = 2
@@ -129,7 +123,7 @@ def quantity(signal: str, value: float | None) -> str:
         return "-"
     if signal in _SHARES:
         return f"{_short(100 * value)} %"
-    return f"{_short(value)}{_UNITS.get(signal, '')}"
+    return f"{_short(value)} {UNITS.get(signal, '')}".rstrip()
 
 
 def moment(ms: int) -> str:

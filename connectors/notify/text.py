@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from connectors.notify.page import Page
-from schemas.alarms import RATE_SIGNALS, dedup_key
+from schemas.alarms import RATE_SIGNALS, UNITS, dedup_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,12 +32,6 @@ _SIGNALS: Final = {
     "pipeline": "pipeline",
 }
 _SHARES: Final = frozenset(RATE_SIGNALS)
-_UNITS: Final = {
-    "delivery_latency": " s",
-    "traffic_stopped": " min",
-    "dmarc_failure": " messages a day",
-    "unexpected_relay": " mails",
-}
 _DAY_H: Final = 24
 _YEAR_D: Final = 365
 _LONGEST_VALUE: Final = 120
@@ -121,7 +115,7 @@ def _measure(alarm: Alarm, evidence: Mapping[str, Any]) -> str:
 def _quantity(signal: str, value: float) -> str:
     if signal in _SHARES:
         return f"{_digits(value * 100)} %"
-    return f"{_digits(value)}{_UNITS.get(signal, '')}"
+    return f"{_digits(value)} {UNITS.get(signal, '')}".rstrip()
 
 
 def _digits(value: float) -> str:

@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.reports.figures import ask, table
-from schemas.alarms import RATE_SIGNALS, SEVERITIES
+from schemas.alarms import RATE_SIGNALS, SEVERITIES, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from connectors.clickhouse.sql import Target
 
-_UNITS: Final = {
-    "delivery_latency": " s",
-    "traffic_stopped": " min",
-    "dmarc_failure": " messages a day",
-    "unexpected_relay": " mails",
-}
 _MOST: Final = 20
 _LONGEST: Final = 100
 _WORST_FIRST: Final = f"indexOf([{', '.join(repr(each) for each in SEVERITIES)}], severity) DESC"
@@ -132,7 +126,7 @@ def shown(signal: str, value: float | None) -> str:
         return "-"
     if signal in RATE_SIGNALS:
         return f"{value:.3%}"
-    return f"{value:,.4g}{_UNITS.get(signal, '')}"
+    return f"{value:,.4g} {UNITS.get(signal, '')}".rstrip()
 
 
 def _table(title: str, fourth: str, incidents: Sequence[Incident]) -> str:
