@@ -30,7 +30,9 @@ _MAILS: Final = (
     " references{more} FROM mails WHERE {where} ORDER BY received_time, mail_id LIMIT {most}"
 )
 _THREADS_OF_MAILS: Final = "SELECT DISTINCT thread_id FROM mails WHERE {where} LIMIT 10"
-_THREADS_OF_SENT: Final = "SELECT thread_id FROM thread_rows FINAL WHERE member IN ({members})"
+_THREADS_OF_SENT: Final = (
+    "SELECT substring(member, 5), thread_id FROM thread_rows FINAL WHERE member IN ({members})"
+)
 _BY_HEADER: Final = "SELECT message_id FROM outbound_messages WHERE header_message_id = {name} LIMIT 10"
 _SENT: Final = (
     f"SELECT message_id, {_MS.format('sent_time')}, from_domain, subject, campaign, header_message_id, in_reply_to,"  # noqa: S608 - our own words
@@ -93,22 +95,22 @@ def _by_hex(target: Target, given: str) -> list[str]:
 def _by_message(target: Target, given: str) -> list[str]:
     """Threads by one of their messages; where it was never seen itself, by those that cite it."""
     name, ours = text(given), ses_id(given) or given
-    found = _threads_of(target, [ours])
+    found = [*_threads_of(target, [ours]).values()]
     found += _column(target, _THREADS_OF_MAILS.format(where=f"message_id = {name}"))
     found += _column(target, _THREADS_OF_MAILS.format(where=f"ses_id = {name}"))
     if any(found):
         return found
-    if found := _threads_of(target, _column(target, _BY_HEADER.format(name=name))):
+    if found := [*_threads_of(target, _column(target, _BY_HEADER.format(name=name))).values()]:
         return found
     same = f"each -> each = {name} OR startsWith(each, {text(ours + '@')})"
     cites = f"arrayExists({same}, in_reply_to) OR arrayExists({same}, references)"
     return _column(target, _THREADS_OF_MAILS.format(where=cites))
 
 
-def _threads_of(target: Target, sent: Sequence[str]) -> list[str]:
-    """Threads of messages sent."""
+def _threads_of(target: Target, sent: Sequence[str]) -> dict[str, str]:
+    """Threads of messages sent, of those that are in one."""
     members = ", ".join(text(f"out:{each}") for each in sent)
-    return _column(target, _THREADS_OF_SENT.format(members=members)) if sent else []
+    return dict(ask(target, _THREADS_OF_SENT.format(members=members))) if sent else {}
 
 
 def _alone(target: Target, given: str) -> list[Message]:
@@ -146,11 +148,14 @@ def _elsewhere(target: Target, messages: Sequence[Message]) -> dict[str, Elsewhe
     ours = ", ".join(text(ses_id(each) or each) for each in wanted)
     found: dict[str, Elsewhere] = {}
     chosen = f"message_id IN ({ours}) OR header_message_id IN ({names})"
-    for *row, tenant in ask(target, _SENT.format(where=chosen, more=", tenant", most=MOST)):
-        message = _sent(row)
-        threads = _threads_of(target, [message.id])
+    sent = [
+        (_sent(row), tenant)
+        for *row, tenant in ask(target, _SENT.format(where=chosen, more=", tenant", most=MOST))
+    ]
+    threads = _threads_of(target, [message.id for message, _ in sent])
+    for message, tenant in sent:
         for name in message.names:
-            found.setdefault(name, Elsewhere(message, threads[0] if threads else "", tenant))
+            found.setdefault(name, Elsewhere(message, threads.get(message.id, ""), tenant))
     chosen = f"message_id IN ({names})"
     for *row, tenant, thread in ask(
         target, _MAILS.format(where=chosen, more=", to_tenant, thread_id", most=MOST)
