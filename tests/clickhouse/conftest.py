@@ -18,9 +18,11 @@ with warnings.catch_warnings():
     from kafka import KafkaProducer
 
 from connectors import kafka as kafka_clients
+from connectors.clickhouse import door
 from connectors.clickhouse.client import Client, open_client
 from connectors.clickhouse.inserts import TARGETS, insert_blocks
 from connectors.clickhouse.migrations import migrate
+from connectors.clickhouse.sql import Through
 from connectors.settings import Settings
 from connectors.watch.ledger import all_alarms
 from connectors.watch.rounds import Policy
@@ -31,7 +33,6 @@ from schemas.blocks import SINGLE_OBJECT, encode, open_block
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from connectors.clickhouse.sql import Through
     from connectors.settings import Kafka
 
 # The model of the worker serves here too: a test folder is no package.
@@ -142,6 +143,14 @@ def database(databases: Databases) -> Iterator[str]:
     name = databases.take()
     yield name
     databases.give_back(name)
+
+
+@pytest.fixture
+def target(engine: Path, database: str, client: Client) -> Iterator[Through]:
+    """The test's own database, asked as commands ask a running instance."""
+    opened = door.serve(engine, database)
+    yield Through(opened.address, opened.token)
+    opened.stop()
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from connectors import kafka as kafka_clients
 from connectors.alarms.current import current, done, history, near_names, unknown
 from connectors.alarms.orders import await_done, send
 from connectors.alarms.tables import of_current, of_history
-from connectors.clickhouse import door
-from connectors.clickhouse.sql import Through
 from connectors.errors import ClickHouseError
 from pipelines.alarms.machine import HOUR_MS, Machine, advance, obey
 from pipelines.alarms.reading import Reading
@@ -24,22 +22,15 @@ from schemas.alarms import Alarm, AlarmOrder, alarm_key
 from schemas.blocks import SINGLE_OBJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
+    from connectors.clickhouse.sql import Through
     from connectors.settings import Kafka
 
 pytestmark = pytest.mark.embedded
 START = 490_000 * HOUR_MS
 """2025-11-24 16:00 UTC."""
 RULE = defaults().by_name["complaint_rate"]
-
-
-@pytest.fixture
-def target(engine: Path, client: Any, database: str) -> Iterator[Through]:
-    opened = door.serve(engine, database)
-    yield Through(opened.address, opened.token)
-    opened.stop()
 
 
 def order(key: str, kind: str, number: int, operator: str = "ann", **more: Any) -> AlarmOrder:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connectors.clickhouse import door
-from connectors.clickhouse.sql import Through
 from connectors.notify.past import from_clickhouse
 from schemas import topics
 from schemas.alarms import Alarm, AlarmAction, alarm_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from connectors.clickhouse.sql import Through
 
 pytestmark = [pytest.mark.embedded, pytest.mark.sockets]
 
@@ -64,13 +64,6 @@ def action(number: int, **fields: Any) -> AlarmAction:
         "detail": "warning: HTTP 202",
     }
     return row | fields  # type: ignore[return-value]
-
-
-@pytest.fixture
-def target(engine: Any, database: str, client: Any) -> Iterator[Through]:
-    opened = door.serve(engine, database=database)
-    yield Through(opened.address, opened.token)
-    opened.stop()
 
 
 def test_open_incidents_come_whole_and_of_the_others_the_end(

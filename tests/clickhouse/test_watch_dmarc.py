@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connectors.clickhouse import door
-from connectors.clickhouse.sql import Through
 from connectors.watch import asking_reports
 from schemas import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from connectors.clickhouse.sql import Through
 
 pytestmark = pytest.mark.embedded
 
@@ -32,13 +31,6 @@ name = "dmarc_failure"
 severity = "warning"
 messages = 100
 """
-
-
-@pytest.fixture
-def target(engine: Path, database: str, client: Any) -> Iterator[Through]:
-    opened = door.serve(engine, database)
-    yield Through(opened.address, opened.token)
-    opened.stop()
 
 
 @pytest.fixture

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connectors.clickhouse import door
-from connectors.clickhouse.sql import Through
 from connectors.watch import asking_mails
 from schemas import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from connectors.clickhouse.sql import Through
 
 pytestmark = pytest.mark.embedded
 
@@ -31,13 +28,6 @@ enabled = false
 name = "unexpected_relay"
 except = ["partner.example"]
 """
-
-
-@pytest.fixture
-def target(engine: Path, database: str, client: Any) -> Iterator[Through]:
-    opened = door.serve(engine, database)
-    yield Through(opened.address, opened.token)
-    opened.stop()
 
 
 def _mail(number: int, received: int, **fields: Any) -> dict[str, Any]:

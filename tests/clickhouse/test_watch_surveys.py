@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connectors.clickhouse import door
-from connectors.clickhouse.sql import Through
 from connectors.settings import Kafka, Settings
 from connectors.watch import asking
 from connectors.watch.ledger import all_alarms
@@ -25,6 +23,8 @@ from schemas.blocks import SINGLE_OBJECT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from connectors.clickhouse.sql import Through
 
 pytestmark = pytest.mark.embedded
 
@@ -57,13 +57,6 @@ weeks = 2
 silent_minutes = 20
 hold_hours = 0.5
 """
-
-
-@pytest.fixture
-def target(engine: Path, database: str, client: Any) -> Iterator[Through]:
-    opened = door.serve(engine, database)
-    yield Through(opened.address, opened.token)
-    opened.stop()
 
 
 @pytest.fixture
